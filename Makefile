@@ -1,0 +1,30 @@
+# `make demo` and `make test` need Python 3.11, make and a package index; they make .venv themselves.
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+.PHONY: setup demo test test-all check
+
+setup: .venv/installed
+
+# torch first and alone: with the constraint, the build that fits this machine is found, and
+# nothing after it pulls another.
+.venv/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv || python3 -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+demo: setup
+	$(BIN)/interp demo --to demo
+
+test: setup
+	$(BIN)/python -m pytest -m "not slow and not gpu and not slurm"
+
+test-all: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports

@@ -1,0 +1,324 @@
+"""The command line: `interp COMMAND ...`.
+
+A command's options are a frozen dataclass whose fields are its flags (tyro). Layers are imported
+inside the commands, so that `--help` answers at once.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, make_dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
+
+from interp.arguments import UsageError, nearest, parse, parse_seeds, value_of
+
+if TYPE_CHECKING:
+    from interp.runs.recipe import Recipe
+    from interp.runs.run import Run
+
+FAILED, WRONG_REQUEST, INTERRUPTED = 1, 2, 130
+
+
+@dataclass(frozen=True)
+class Common:
+    """What every working command offers."""
+
+    device: str = "auto"
+    """auto (cuda if there is one, else cpu), cpu, cuda, cuda:1, or mps."""
+    quiet: bool = False
+    """Show no progress."""
+    allow_module: UseAppendAction[tuple[str, ...]] = ()
+    """Import a module of your own that a recipe names. May be given several times."""
+
+
+@dataclass(frozen=True)
+class Train(Common):
+    """Train one network for each seed."""
+
+    model: str = "mlp"
+    """transformer, mlp, bilinear, or my_module:MyConfig (transformer for tasks of your own)."""
+    seeds: str = "0"
+    """Seeds, such as 0..3 or 1,5,7. Each draws its initial weights, and its split."""
+    to: Path = Path("runs")
+    """Folder for the run folders."""
+    name: str | None = None
+    """Name of the run folders, before _seedN. Made from task and model if not given."""
+
+
+def train(arguments: list[str]) -> int:
+    """Train networks on a task: `interp train S5 --model mlp --seeds 0..3`."""
+    from interp.runs.recipe import Recipe
+
+    asks_help = not arguments or arguments[0] in ("-h", "--help")
+    if not asks_help and arguments[0].startswith("-"):
+        raise UsageError("the task comes first: `interp train S5 --model mlp`")
+    task_name, *flags = ["S5", "--help"] if asks_help else arguments
+    start = _default_recipe(task_name, value_of("--model", flags))
+    parts = ("task", "model", "optimizer", "schedule", "dtype")
+    fields: list[Any] = [
+        ("options", OmitArgPrefixes[Train]),
+        *(
+            (part, OmitArgPrefixes[type(getattr(start, part))], getattr(start, part))
+            for part in parts[:-1]
+        ),
+        ("dtype", Literal["float32", "float64"], start.dtype),
+    ]
+    parsed: Any = parse(make_dataclass("Train", fields, frozen=True), "train TASK", flags)
+    recipe = Recipe(**{part: getattr(parsed, part) for part in parts})
+    split_seed = recipe.split_seed if value_of("--split-seed", flags) else None
+    recipes = [recipe.with_seed(seed, split_seed) for seed in parse_seeds(parsed.options.seeds)]
+    return _train(recipes, parsed.options)
+
+
+def _default_recipe(task_name: str, model_name: str | None) -> "Recipe":
+    """What the flags of `interp train` then change."""
+    from interp.runs.recipe import Recipe
+    from interp.runs.registry import named_model, named_task
+    from tasks.composition import GroupComposition
+
+    task = named_task(task_name)
+    is_group = isinstance(task, GroupComposition)
+    model_name = model_name or ("mlp" if is_group else "transformer")
+    if isinstance(task, GroupComposition) and model_name == "transformer":
+        task = replace(task, equals_token=True)
+    return Recipe(task=task, model=named_model(model_name))
+
+
+def _train(recipes: "list[Recipe]", options: Train) -> int:
+    from interp.progress import progress
+    from training.train import train as train_runs
+
+    with progress(options.quiet) as show:
+        runs = train_runs(
+            recipes, options.to, name=options.name, device=options.device, progress=show
+        )
+    for run in runs:
+        print(run.path)
+    return 0
+
+
+@dataclass(frozen=True)
+class Resume(Common):
+    """Continue runs that were interrupted."""
+
+    runs: Positional[tuple[Path, ...]] = ()
+    """Run folders, or folders of them."""
+
+
+def resume(arguments: list[str]) -> int:
+    """Continue training where it was interrupted: `interp resume RUN [RUN ...]`."""
+    options = parse(Resume, "resume", arguments)
+    from interp.progress import progress
+    from training.train import resume as resume_run
+
+    with progress(options.quiet) as show:
+        for run in _open_runs(options.runs, options.allow_module):
+            resume_run(run, device=options.device, progress=show)
+            print(run.path)
+    return 0
+
+
+@dataclass(frozen=True)
+class Evaluate(Common):
+    """Measure checkpoints of runs; what is measured already is not measured again."""
+
+    runs: Positional[tuple[Path, ...]] = ()
+    """Run folders, or folders of them."""
+    final: bool = False
+    """Only the newest checkpoint."""
+    metric: UseAppendAction[tuple[str, ...]] = ()
+    """A metric of your own, as my_module:my_metric. May be given several times."""
+    workers: int = 1
+    """Processes to evaluate checkpoints in."""
+
+
+def evaluate(arguments: list[str]) -> int:
+    """Measure every checkpoint of runs: `interp evaluate RUN [RUN ...]`."""
+    options = parse(Evaluate, "evaluate", arguments)
+    from analysis.evaluate import evaluate_run
+    from interp.progress import progress
+
+    failed = 0
+    with progress(options.quiet) as show:
+        for run in _open_runs(options.runs, options.allow_module):
+            problems = evaluate_run(
+                run,
+                final=options.final,
+                metrics=options.metric,
+                workers=options.workers,
+                device=options.device,
+                progress=show,
+            )
+            for problem in problems:
+                _complain(problem)
+            failed += bool(problems)
+            print(run.path)
+    return FAILED if failed else 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write one self-contained HTML page about runs."""
+
+    runs: Positional[tuple[Path, ...]] = ()
+    """Run folders, or folders of them."""
+    to: Path = Path("report.html")
+    """The page to write."""
+    allow_module: UseAppendAction[tuple[str, ...]] = ()
+    """Import a module of your own that a recipe names. May be given several times."""
+
+
+def report(arguments: list[str]) -> int:
+    """Write an HTML page with tables and pictures: `interp report RUN [RUN ...]`."""
+    options = parse(Report, "report", arguments)
+    from analysis.report import write_report
+
+    write_report(_open_runs(options.runs, options.allow_module), options.to)
+    print(options.to)
+    return 0
+
+
+@dataclass(frozen=True)
+class Import:
+    """Turn published runs into run folders."""
+
+    source: Positional[Path]
+    """A published run (cfg.json, model.pt, checkpoints/), or a folder of them."""
+    to: Path = Path("runs")
+    """Folder for the run folders."""
+
+
+def import_(arguments: list[str]) -> int:
+    """Turn published runs into run folders: `interp import PUBLISHED_DIR --to RUNS`."""
+    options = parse(Import, "import", arguments)
+    from interp.runs.published import import_published
+
+    made = 0
+    for imported in import_published(options.source, options.to):
+        for problem in imported.problems:
+            _complain(problem)
+        if imported.run is not None:
+            made += 1
+            print(imported.run.path)
+    return 0 if made else FAILED
+
+
+@dataclass(frozen=True)
+class Cache:
+    """See to the tensors of groups that are kept on disk."""
+
+    action: Positional[Literal["list", "verify", "clear"]] = "list"
+    """list what is kept, verify it against its checksums, or clear it."""
+
+
+def cache(arguments: list[str]) -> int:
+    """List, verify or clear the cached tensors of groups: `interp cache list`."""
+    options = parse(Cache, "cache", arguments)
+    from tasks.groups import cache_entries, cache_folder, clear_cache, verify_cache
+
+    if options.action == "clear":
+        print(f"removed {clear_cache()} entries from {cache_folder()}")
+        return 0
+    entries = verify_cache() if options.action == "verify" else cache_entries()
+    for entry in entries:
+        print(entry)
+    return 0
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Train networks on C59 until they grok, measure every checkpoint, write a report."""
+
+    to: Path = Path("demo")
+    """Folder for the runs and report.html."""
+    fast: bool = False
+    """A smaller group and one seed, to see that everything works."""
+    quiet: bool = False
+    """Show no progress."""
+
+
+def demo(arguments: list[str]) -> int:
+    """Train, measure and report a small group network: `interp demo`."""
+    options = parse(Demo, "demo", arguments)
+    from interp.progress import progress
+    from paper.demo import run_demo
+
+    with progress(options.quiet) as show:
+        page = run_demo(options.to, fast=options.fast, progress=show)
+    print(page)
+    return 0
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "demo": demo,
+    "train": train,
+    "resume": resume,
+    "evaluate": evaluate,
+    "report": report,
+    "import": import_,
+    "cache": cache,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0, 1 the work failed, 2 the request was wrong."""
+    name, *rest = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
+    try:
+        if name in ("-h", "--help"):
+            print(_help())
+            return 0
+        if name not in COMMANDS:
+            raise UsageError(f"there is no command {name!r}{nearest(name, COMMANDS)}")
+        return COMMANDS[name](rest)
+    except ValueError as error:
+        _complain(error)
+        return WRONG_REQUEST
+    except (OSError, RuntimeError) as error:
+        if os.environ.get("INTERP_TRACEBACK"):
+            raise
+        _complain(error)
+        return FAILED
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return INTERRUPTED
+
+
+def _help() -> str:
+    lines = [f"  {name:<10}{_first_line(command)}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "interp: mechanistic interpretability of small networks on algorithmic tasks",
+            "",
+            "usage: interp COMMAND [OPTIONS]",
+            "",
+            *lines,
+            "",
+            "`interp COMMAND --help` tells a command's options.",
+        ]
+    )
+
+
+def _first_line(command: Callable[..., object]) -> str:
+    return (command.__doc__ or "").splitlines()[0]
+
+
+def _complain(problem: object) -> None:
+    print("interp: " + " ".join(str(problem).split()), file=sys.stderr)
+
+
+def _open_runs(paths: Sequence[Path], allow_modules: Sequence[str] = ()) -> "list[Run]":
+    from interp.runs.registry import import_user_module
+    from interp.runs.run import find_runs
+
+    if not paths:
+        raise UsageError("name at least one run folder")
+    for module in allow_modules:
+        import_user_module(module)
+    return [run for path in paths for run in find_runs(path)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

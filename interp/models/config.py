@@ -1,0 +1,88 @@
+"""Frozen configurations of the networks. Plain data: importing this module imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+    from tasks.task import Task
+
+
+@runtime_checkable
+class ModelConfig(Protocol):
+    """What a recipe asks of a model's configuration: a frozen dataclass that can be built."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def build(self, task: Task, seed: int) -> Module:
+        """The initial network for `task`, in float32 on the CPU, with weights drawn from `seed`."""
+        ...
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """A decoder of transformer blocks without normalisation, biases frozen at zero.
+
+    The defaults are the one-layer network of Chughtai, Chan and Nanda (2023). Its weights are
+    drawn from a normal of standard deviation 0.8 / sqrt(d_model), as TransformerLens does.
+    """
+
+    n_layers: int = 1
+    """Blocks."""
+    n_heads: int = 4
+    """Attention heads a block."""
+    d_model: int = 128
+    """Width of the residual stream."""
+    d_head: int = 32
+    """Width of a head's queries, keys and values."""
+    d_mlp: int = 512
+    """Neurons of a block's MLP."""
+    act_fn: Literal["relu", "gelu"] = "relu"
+    """Activation of the MLP."""
+    attention_dir: Literal["causal", "bidirectional"] = "causal"
+    """Which positions a position attends to."""
+
+    def build(self, task: Task, seed: int) -> Module:
+        """A `HookedTransformer` with a logit for every output of `task` at every position."""
+        from interp.models.transformer import build_transformer
+
+        return build_transformer(self, task, seed)
+
+
+@dataclass(frozen=True)
+class MLPConfig:
+    """One hidden layer on two embeddings: ReLU([E_a[a]; E_b[b]] W_in) W_U.
+
+    No bias, unless asked for, and no tie between the embeddings. Each matrix starts as standard
+    normals over the square root of its input width, as published.
+    """
+
+    d_embed: int = 256
+    """Width of each operand's embedding."""
+    d_mlp: int = 128
+    """Hidden neurons."""
+    bias: bool = False
+    """Add a trained bias before the ReLU, starting at zero."""
+
+    def build(self, task: Task, seed: int) -> Module:
+        """A `HookedMLP` with a logit for every output of `task` at the last position."""
+        from interp.models.mlp import HookedMLP
+
+        return HookedMLP(self, task, seed)
+
+
+@dataclass(frozen=True)
+class BilinearConfig:
+    """The elementwise product of two embeddings, unembedded: (E_a[a] * E_b[b]) W_U."""
+
+    d_embed: int = 256
+    """Width of each operand's embedding and of their product."""
+
+    def build(self, task: Task, seed: int) -> Module:
+        """A `HookedBilinear` with a logit for every output of `task` at the last position."""
+        from interp.models.mlp import HookedBilinear
+
+        return HookedBilinear(self, task, seed)

@@ -1,0 +1,147 @@
+"""A recipe: all that is needed to repeat one run, as a frozen value and as JSON."""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from interp.arguments import nearest
+from interp.models.config import ModelConfig
+from interp.runs.registry import MODELS, TASKS, class_of, kind_of
+from tasks.task import Task
+
+FORMAT = 1
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be read, or asks for something impossible."""
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """Adam with decoupled weight decay on every trained parameter (Loshchilov and Hutter 2019)."""
+
+    lr: float = 1e-3
+    """Learning rate."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    """Decay of the running mean of the gradient and of its square, per step."""
+    weight_decay: float = 1.0
+    """Weight decay; a step shrinks each weight by lr times this."""
+    eps: float = 1e-8
+    """Added to the root of the running square."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long to train and when to write something down. The unit is the optimiser's step."""
+
+    steps: int = 50_000
+    """Optimiser steps in all. 0 leaves the initial network."""
+    batch_size: int | None = None
+    """Examples a step, drawn without replacement epoch by epoch; all of them if not given."""
+    checkpoints: int = 100
+    """Checkpoints between the first step and the last, log-spaced, duplicates merged."""
+    log_every: int = 100
+    """Steps between two rows of the history."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "checkpoints", "log_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise RecipeError(f"{name} is {value}: it must be at least 1")
+        if self.steps < 0:
+            raise RecipeError(f"steps is {self.steps}: it must be at least 0")
+
+    def checkpoint_steps(self) -> list[int]:
+        """Step 0, `checkpoints` log-spaced steps from 1 on, and the last step."""
+        if self.steps == 0:
+            return [0]
+        spaced = np.logspace(0, math.log10(self.steps), self.checkpoints).astype(int)
+        return sorted({0, *spaced.tolist(), self.steps})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Task, model, optimiser, schedule and seeds of one network."""
+
+    task: Task
+    model: ModelConfig
+    optimizer: AdamW = field(default_factory=AdamW)
+    schedule: Schedule = field(default_factory=Schedule)
+    init_seed: int = 0
+    """Draws the initial weights, and the order of minibatches."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Precision of the weights in training."""
+
+    @property
+    def split_seed(self) -> int:
+        """The seed of the task's train/test split."""
+        return self.task.split_seed
+
+    @property
+    def name(self) -> str:
+        """The run folder's name: task, model and seed."""
+        model = kind_of(self.model, MODELS).rpartition(":")[2]
+        return f"{self.task.name}_{model}_seed{self.init_seed}"
+
+    def with_seed(self, seed: int, split_seed: int | None = None) -> "Recipe":
+        """The same recipe with other weights, and the split of `split_seed` or else of `seed`."""
+        split_seed = seed if split_seed is None else split_seed
+        return replace(self, init_seed=seed, task=replace(self.task, split_seed=split_seed))
+
+    def to_json(self) -> str:
+        """JSON that `recipe_from_json` reads back to an equal recipe."""
+        data = {
+            "format": FORMAT,
+            "task": {"kind": kind_of(self.task, TASKS), **dataclasses.asdict(self.task)},
+            "model": {"kind": kind_of(self.model, MODELS), **dataclasses.asdict(self.model)},
+            "optimizer": dataclasses.asdict(self.optimizer),
+            "schedule": dataclasses.asdict(self.schedule),
+            "init_seed": self.init_seed,
+            "dtype": self.dtype,
+        }
+        return json.dumps(data, indent=2) + "\n"
+
+
+def recipe_from_json(text: str) -> Recipe:
+    """Read a recipe. Raises `RecipeError` with the field at fault, or `UnknownKindError`."""
+    try:
+        data = json.loads(text)
+        if data["format"] != FORMAT:
+            raise RecipeError(
+                f"the recipe has format {data['format']!r}, this version reads format {FORMAT}"
+            )
+        task, model = dict(data["task"]), dict(data["model"])
+        task_class = class_of(task.pop("kind"), TASKS)
+        if not issubclass(task_class, Task):
+            raise RecipeError(f"{task_class.__name__} is no Task")
+        model_class = class_of(model.pop("kind"), MODELS)
+        if not hasattr(model_class, "build"):
+            raise RecipeError(f"{model_class.__name__} has no `build` and so is no model")
+        return Recipe(
+            task=_construct(task_class, task),
+            model=_construct(model_class, model),
+            optimizer=_construct(AdamW, data["optimizer"]),
+            schedule=_construct(Schedule, data["schedule"]),
+            init_seed=data["init_seed"],
+            dtype=data["dtype"],
+        )
+    except json.JSONDecodeError as error:
+        raise RecipeError(f"the recipe is not JSON: {error}") from error
+    except KeyError as error:
+        raise RecipeError(f"the recipe has no {error}") from error
+
+
+def _construct(cls: type, data: dict[str, Any]) -> Any:
+    names = [f.name for f in dataclasses.fields(cls)]
+    for name in data:
+        if name not in names:
+            raise RecipeError(f"{cls.__name__} has no field {name!r}{nearest(name, names)}")
+    return cls(**{name: _frozen(value) for name, value in data.items()})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value

@@ -1,0 +1,93 @@
+"""Names of task and model classes in recipes and on the command line, and what they stand for."""
+
+import dataclasses
+import importlib
+import os
+import sys
+from typing import Any
+
+from interp.arguments import nearest
+from interp.models.config import ModelConfig
+from tasks.composition import GroupComposition
+from tasks.groups import UnknownGroupError
+from tasks.task import Task
+
+TASKS = {"group_composition": "tasks.composition:GroupComposition"}
+MODELS = {
+    "transformer": "interp.models.config:TransformerConfig",
+    "mlp": "interp.models.config:MLPConfig",
+    "bilinear": "interp.models.config:BilinearConfig",
+}
+
+
+class UnknownKindError(ValueError):
+    """A task or model that is neither built in nor a user's module that was allowed."""
+
+
+def kind_of(value: object, builtin: dict[str, str]) -> str:
+    """The name under which the class of `value` is stored in a recipe."""
+    reference = f"{type(value).__module__}:{type(value).__qualname__}"
+    return next((kind for kind, place in builtin.items() if place == reference), reference)
+
+
+def class_of(kind: str, builtin: dict[str, str]) -> type:
+    """The frozen dataclass that `kind` names: built in, or `module:Name` of an imported module.
+
+    Raises `UnknownKindError` for anything else. A module that is not imported yet is never
+    imported here, since a recipe may come from anywhere.
+    """
+    if ":" not in kind and kind not in builtin:
+        raise UnknownKindError(
+            f"unknown kind {kind!r}: allowed are {', '.join(builtin)} and a class of your own as "
+            f"'module:Name'{nearest(kind, builtin)}"
+        )
+    module, _, name = builtin.get(kind, kind).partition(":")
+    if kind in builtin:
+        importlib.import_module(module)
+    if module not in sys.modules:
+        raise UnknownKindError(
+            f"{kind!r} is in a module of its own, which is not imported unasked: if you trust it, "
+            f"add `--allow-module {module}`"
+        )
+    found = getattr(sys.modules[module], name, None)
+    if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
+        raise UnknownKindError(f"{kind!r} names no dataclass: {module} has no such class")
+    return found
+
+
+def import_user_module(module: str) -> Any:
+    """Import a module that the user named, looking in the current folder too."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module.partition(".")[0]:
+            raise
+        raise UnknownKindError(
+            f"there is no module {module!r}: it must be importable from the current folder or "
+            "installed"
+        ) from error
+
+
+def named_task(name: str) -> Task:
+    """The task, with default settings, that a short name or `module:Name` stands for.
+
+    A group's name, or its definition by generators, means composition in that group. Raises
+    `UnknownKindError` when the name stands for nothing.
+    """
+    if ":" in name:
+        import_user_module(name.partition(":")[0])
+    if ":" in name or name in TASKS:
+        return class_of(name, TASKS)()
+    try:
+        return GroupComposition(group=name)
+    except UnknownGroupError as error:
+        raise UnknownKindError(f"there is no task {name!r}: {error}") from error
+
+
+def named_model(name: str) -> ModelConfig:
+    """The model configuration, with default settings, that a name or `module:Name` stands for."""
+    if ":" in name:
+        import_user_module(name.partition(":")[0])
+    return class_of(name, MODELS)()

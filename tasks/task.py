@@ -1,0 +1,75 @@
+"""What is to be learned: a task knows its vocabulary, its examples and the exact answers."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+IGNORE = -100
+"""The target at a position that is not scored. Regression targets use NaN instead."""
+
+Split = Literal["train", "test", "all"]
+SPLITS: tuple[Split, ...] = ("train", "test", "all")
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Token sequences and what is to be said after each of their tokens.
+
+    `targets` holds an output's index, or `IGNORE` where the position is not scored; for a
+    regression task it holds the value, or NaN.
+    """
+
+    tokens: Int64[Tensor, "example position"]
+    targets: Int64[Tensor, "example position"] | Float64[Tensor, "example position"]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def first_scored(self) -> int:
+        """The first position that any example scores. No loss depends on logits before it."""
+        ignored = (
+            self.targets.isnan() if self.targets.is_floating_point() else self.targets == IGNORE
+        )
+        return int((~ignored).any(dim=0).int().argmax())
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """Base of all tasks. A subclass is a frozen dataclass whose fields are plain data.
+
+    Two tasks with equal fields give equal examples, in equal order. The fields become flags of
+    `interp train` and are stored in the run's recipe.
+    """
+
+    split_seed: int = field(default=0, kw_only=True)
+    """Draws the train/test split."""
+
+    loss: ClassVar[Literal["cross_entropy", "mean_squared_error"]] = "cross_entropy"
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """A short name for run folders, tables and legends."""
+
+    @property
+    @abstractmethod
+    def vocabulary(self) -> tuple[str, ...]:
+        """The input tokens, in the order of their ids."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What the network chooses from at a scored position. By default the vocabulary."""
+        return self.vocabulary
+
+    @property
+    @abstractmethod
+    def max_length(self) -> int:
+        """Tokens in the longest sequence, BOS and the like included."""
+
+    @abstractmethod
+    def examples(self, split: Split = "all") -> Examples:
+        """The sequences of a split, with their targets."""

@@ -1,0 +1,23 @@
+"""What every test gets: checked shapes, a cache of its own, and few threads."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+os.environ["INTERP_CACHE_DIR"] = tempfile.mkdtemp(prefix="interp-test-cache-")
+hook = install_import_hook(
+    ["tasks", "interp", "training", "analysis", "paper"], "beartype.beartype"
+)
+
+REFERENCE = Path(__file__).parents[2] / "shared" / "reference"
+
+
+@pytest.fixture
+def published() -> Path:
+    """The published runs, or a skip where they are not at hand."""
+    if not REFERENCE.is_dir():
+        pytest.skip(f"the published runs are not in {REFERENCE}")
+    return REFERENCE / "published"
