@@ -222,10 +222,12 @@ def cache(arguments: list[str]) -> int:
     if options.action == "clear":
         print(f"removed {clear_cache()} entries from {cache_folder()}")
         return 0
-    entries = verify_cache() if options.action == "verify" else cache_entries()
-    for entry in entries:
-        print(entry)
-    return 0
+    damaged = 0
+    states = verify_cache() if options.action == "verify" else [(e, "") for e in cache_entries()]
+    for entry, state in states:
+        damaged += state == "damaged"
+        print(f"{entry.group:<12} {entry.bytes / 2**20:8.2f} MiB  {entry.path}  {state}".rstrip())
+    return FAILED if damaged else 0
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -83,9 +84,10 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        """The run folder's name: task, model and seed."""
+        """The run folder's name: task, model and seed, in characters that suit every disk."""
         model = kind_of(self.model, MODELS).rpartition(":")[2]
-        return f"{self.task.name}_{model}_seed{self.init_seed}"
+        task = re.sub(r"[^\w.-]+", "_", self.task.name)[:60].strip("_")
+        return f"{task}_{model}_seed{self.init_seed}"
 
     def with_seed(self, seed: int, split_seed: int | None = None) -> "Recipe":
         """The same recipe with other weights, and the split of `split_seed` or else of `seed`."""
