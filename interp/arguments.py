@@ -2,14 +2,18 @@
 
 import dataclasses
 import difflib
+import os
 import re
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar, get_type_hints
 
 import tyro
 from tyro import _errors as events
 
 Options = TypeVar("Options")
+FAILED, WRONG_REQUEST, INTERRUPTED = 1, 2, 130
+"""Exit statuses: the work failed, the request was wrong, Ctrl-C."""
 
 
 class UsageError(ValueError):
@@ -28,9 +32,32 @@ def parse(
         return tyro.cli(options, prog=f"{program} {command}", args=arguments)
 
 
+def run_command(work: Callable[[], int]) -> int:
+    """The exit status of `work`: its own, or one line on stderr and the status for what it raised.
+
+    An exception that nobody foresaw passes through with its traceback: that is a defect of ours.
+    `INTERP_TRACEBACK=1` lets them all through.
+    """
+    try:
+        return work()
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return INTERRUPTED
+    except (ValueError, OSError, RuntimeError) as error:
+        if os.environ.get("INTERP_TRACEBACK"):
+            raise
+        complain(error)
+        return WRONG_REQUEST if isinstance(error, ValueError) else FAILED
+
+
+def complain(problem: object) -> None:
+    """One line on stderr."""
+    print("interp: " + " ".join(str(problem).split()), file=sys.stderr)
+
+
 def value_of(flag: str, arguments: list[str]) -> str | None:
     """What follows `flag` (`--flag VALUE` or `--flag=VALUE`); None when it is not there."""
-    for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
+    for argument, following in zip(arguments, [*arguments[1:], None], strict=False):
         name, equals, value = argument.partition("=")
         if name.replace("_", "-") == flag:
             return value if equals else following
@@ -77,7 +104,7 @@ def _explain(event: events.ParseErrorEvent, options: type) -> str:
 
 def _name(argument: Any) -> str:
     if argument.is_positional():
-        return str(argument.lowered.metavar)
+        return argument.field.extern_name.upper()
     return "/".join(argument.lowered.name_or_flags)
 
 

@@ -4,7 +4,6 @@ A command's options are a frozen dataclass whose fields are its flags (tyro). La
 inside the commands, so that `--help` answers at once.
 """
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, make_dataclass, replace
@@ -13,13 +12,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction
 
-from interp.arguments import UsageError, nearest, parse, parse_seeds, value_of
+from interp.arguments import (
+    FAILED,
+    UsageError,
+    complain,
+    nearest,
+    parse,
+    parse_seeds,
+    run_command,
+    value_of,
+)
 
 if TYPE_CHECKING:
     from interp.runs.recipe import Recipe
     from interp.runs.run import Run
-
-FAILED, WRONG_REQUEST, INTERRUPTED = 1, 2, 130
 
 
 @dataclass(frozen=True)
@@ -89,11 +95,12 @@ def _default_recipe(task_name: str, model_name: str | None) -> "Recipe":
 
 def _train(recipes: "list[Recipe]", options: Train) -> int:
     from interp.progress import progress
+    from training.progress import shown
     from training.train import train as train_runs
 
     with progress(options.quiet) as show:
         runs = train_runs(
-            recipes, options.to, name=options.name, device=options.device, progress=show
+            recipes, options.to, name=options.name, device=options.device, progress=shown(show)
         )
     for run in runs:
         print(run.path)
@@ -112,11 +119,12 @@ def resume(arguments: list[str]) -> int:
     """Continue training where it was interrupted: `interp resume RUN [RUN ...]`."""
     options = parse(Resume, "resume", arguments)
     from interp.progress import progress
+    from training.progress import shown
     from training.train import resume as resume_run
 
     with progress(options.quiet) as show:
         for run in _open_runs(options.runs, options.allow_module):
-            resume_run(run, device=options.device, progress=show)
+            resume_run(run, device=options.device, progress=shown(show))
             print(run.path)
     return 0
 
@@ -153,7 +161,7 @@ def evaluate(arguments: list[str]) -> int:
                 progress=show,
             )
             for problem in problems:
-                _complain(problem)
+                complain(problem)
             failed += bool(problems)
             print(run.path)
     return FAILED if failed else 0
@@ -199,7 +207,7 @@ def import_(arguments: list[str]) -> int:
     made = 0
     for imported in import_published(options.source, options.to):
         for problem in imported.problems:
-            _complain(problem)
+            complain(problem)
         if imported.run is not None:
             made += 1
             print(imported.run.path)
@@ -268,24 +276,16 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, 1 the work failed, 2 the request was wrong."""
     name, *rest = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
-    try:
-        if name in ("-h", "--help"):
-            print(_help())
-            return 0
-        if name not in COMMANDS:
-            raise UsageError(f"there is no command {name!r}{nearest(name, COMMANDS)}")
-        return COMMANDS[name](rest)
-    except ValueError as error:
-        _complain(error)
-        return WRONG_REQUEST
-    except (OSError, RuntimeError) as error:
-        if os.environ.get("INTERP_TRACEBACK"):
-            raise
-        _complain(error)
-        return FAILED
-    except KeyboardInterrupt:
-        _complain("interrupted")
-        return INTERRUPTED
+    if name in ("-h", "--help"):
+        print(_help())
+        return 0
+    return run_command(lambda: _command(name)(rest))
+
+
+def _command(name: str) -> Callable[[list[str]], int]:
+    if name not in COMMANDS:
+        raise UsageError(f"there is no command {name!r}{nearest(name, COMMANDS)}")
+    return COMMANDS[name]
 
 
 def _help() -> str:
@@ -305,10 +305,6 @@ def _help() -> str:
 
 def _first_line(command: Callable[..., object]) -> str:
     return (command.__doc__ or "").splitlines()[0]
-
-
-def _complain(problem: object) -> None:
-    print("interp: " + " ".join(str(problem).split()), file=sys.stderr)
 
 
 def _open_runs(paths: Sequence[Path], allow_modules: Sequence[str] = ()) -> "list[Run]":

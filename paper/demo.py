@@ -8,6 +8,7 @@ from interp.models.config import MLPConfig
 from interp.progress import Show
 from interp.runs.recipe import Recipe, Schedule
 from tasks.composition import GroupComposition
+from training.progress import shown
 from training.train import train
 
 
@@ -26,7 +27,7 @@ def run_demo(folder: Path, *, fast: bool, progress: Show) -> Path:
 
     A demo that was interrupted goes on where it stopped.
     """
-    runs = train(demo_recipes(fast), folder / "runs", progress=progress)
+    runs = train(demo_recipes(fast), folder / "runs", progress=shown(progress))
     for run in runs:
         evaluate_run(run, progress=progress)
     page = folder / "report.html"

@@ -4,8 +4,8 @@
 same mathematics as their hooked forward with less work:
 
 - What depends on a token (and its position) alone is computed once per token and then looked up,
-  not once per example: the MLP's embeddings go through the first layer before the lookup, the
-  transformer's through the first block's queries, keys and values.
+  not once per example, unless there are more tokens than examples: the MLP's embeddings go through
+  the first layer before the lookup, the transformer's through the first block's W_Q, W_K, W_V.
 - A transformer's last block has queries, MLP and logits at the scored positions only.
 
 Biases that are frozen at zero are left out. Any other module runs as it is, instance by instance.
@@ -14,10 +14,13 @@ Biases that are frozen at zero are left out. Any other module runs as it is, ins
 import math
 from collections.abc import Mapping
 from functools import singledispatch
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.func import functional_call
 from torch.nn import Module
 from torch.nn.functional import embedding, gelu
@@ -55,13 +58,11 @@ def _mlp(
     tokens: Int64[Tensor, "instance example position"],
     first_scored: int,
 ) -> Float[Tensor, "instance example 1 output"]:
-    d_embed = model.config.d_embed
-    W_in = parameters["W_in"]
-    pre_a = parameters["W_E_a"] @ W_in[:, :d_embed]  # [instance, token, d_mlp]
-    pre_b = parameters["W_E_b"] @ W_in[:, d_embed:]
+    to_a, to_b = parameters["W_in"].split(model.config.d_embed, dim=1)
+    pre = _embed(parameters["W_E_a"], tokens[..., 0], to_a)
+    pre = pre + _embed(parameters["W_E_b"], tokens[..., 1], to_b)
     if "b_in" in parameters:
-        pre_a = pre_a + parameters["b_in"][:, None]
-    pre = _look_up(pre_a, tokens[..., 0]) + _look_up(pre_b, tokens[..., 1])
+        pre = pre + parameters["b_in"][:, None]
     return (pre.relu() @ parameters["W_U"])[:, :, None]
 
 
@@ -86,37 +87,39 @@ def _transformer(
 ) -> Float[Tensor, "instance example scored output"]:
     config = model.config
     n_positions = tokens.shape[2]
-    W_E = parameters["embed.W_E"]
-    # The residual stream before the first block, for every token at every position.
-    table = W_E[:, :, None] + parameters["pos_embed.W_pos"][:, None, :n_positions]
+    # The residual stream before the first block, for every token at every position: row
+    # token * n_positions + position of the table.
+    W_pos = parameters["pos_embed.W_pos"][:, None, :n_positions]
+    table = (parameters["embed.W_E"][:, :, None] + W_pos).flatten(1, 2)
     rows = tokens * n_positions + torch.arange(n_positions, device=tokens.device)
-
-    def at(values: Tensor, start: int) -> Tensor:
-        """Look up values[instance, token, position, ...] from position `start` on."""
-        return _look_up(values.flatten(1, 2), rows[:, :, start:])
-
-    residual: Tensor | None = None  # [instance, example, position, d_model], once it needs examples
+    residual = table[:, :0]  # [instance, example, position, d_model], after the first block
     for layer in range(config.n_layers):
-        block = {
-            name.removeprefix(f"blocks.{layer}."): weight for name, weight in parameters.items()
-        }
+        block = f"blocks.{layer}."
         start = first_scored if layer == config.n_layers - 1 else 0
-        if residual is None:
-            q, k, v = (_project(table, block[f"attn.W_{x}"]) for x in "QKV")
-            q, k, v = at(q, start), at(k, 0), at(v, 0)
-            residual = at(table, start)
+        W_Q, W_K, W_V = (  # [instance, d_model, head and d_head]
+            parameters[f"{block}attn.W_{x}"].transpose(1, 2).flatten(2) for x in "QKV"
+        )
+        if layer == 0:
+            k, v = _embed(table, rows, W_K), _embed(table, rows, W_V)
+            q = _embed(table, rows[:, :, start:], W_Q)
+            residual = _look_up(table, rows[:, :, start:])
         else:
-            queried = residual[:, :, start:]
-            q = _project(queried, block["attn.W_Q"])
-            k, v = _project(residual, block["attn.W_K"]), _project(residual, block["attn.W_V"])
-            residual = queried
+            k, v = _multiply(residual, W_K), _multiply(residual, W_V)
+            residual = residual[:, :, start:]
+            q = _multiply(residual, W_Q)
         z = _attend(q, k, v, config.n_heads, causal=config.attention_dir == "causal")
-        residual = residual + _multiply(z, block["attn.W_O"].flatten(1, 2))
-        pre = _multiply(residual, block["mlp.W_in"])
+        residual = residual + _multiply(z, parameters[f"{block}attn.W_O"].flatten(1, 2))
+        pre = _multiply(residual, parameters[f"{block}mlp.W_in"])
         post = pre.relu() if config.act_fn == "relu" else gelu(pre)
-        residual = residual + _multiply(post, block["mlp.W_out"])
-    assert residual is not None
+        residual = residual + _multiply(post, parameters[f"{block}mlp.W_out"])
     return _multiply(residual, parameters["unembed.W_U"])
+
+
+def _embed(table: Tensor, index: Tensor, matrix: Tensor) -> Tensor:
+    """table[instance, index] @ matrix[instance], multiplied where there are fewer rows."""
+    if table.shape[1] <= index[0].numel():
+        return _look_up(table @ matrix, index)
+    return _multiply(_look_up(table, index), matrix)
 
 
 def _look_up(table: Tensor, index: Tensor) -> Tensor:
@@ -124,17 +127,42 @@ def _look_up(table: Tensor, index: Tensor) -> Tensor:
     instances, rows = table.shape[:2]
     offsets = torch.arange(instances, device=index.device) * rows
     flat = index + offsets.view(-1, *[1] * (index.dim() - 1))
-    return embedding(flat, table.flatten(0, 1))
+    return _Embedding.apply(table.flatten(0, 1), flat)
+
+
+class _Embedding(Function):
+    """`torch.nn.functional.embedding` whose gradient has the same bits every time.
+
+    On cuda, PyTorch adds it up with atomics unless asked not to, and the global way to ask it
+    would restrict everything else too.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(index)
+        ctx.rows = len(table)
+        return embedding(index, table)
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grads: Tensor
+    ) -> tuple[Tensor, None]:
+        (index,) = ctx.saved_tensors
+        asked = torch.are_deterministic_algorithms_enabled()
+        warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+        torch.use_deterministic_algorithms(asked or index.is_cuda, warn_only=warn_only)
+        try:
+            return torch.ops.aten.embedding_dense_backward(
+                grads[0], index, ctx.rows, -1, False
+            ), None
+        finally:
+            torch.use_deterministic_algorithms(asked, warn_only=warn_only)
 
 
 def _multiply(values: Tensor, matrix: Tensor) -> Tensor:
     """values[instance, ..., input] @ matrix[instance, input, output]."""
     return (values.flatten(1, -2) @ matrix).unflatten(1, values.shape[1:-1])
-
-
-def _project(values: Tensor, weight: Tensor) -> Tensor:
-    """By weight[instance, head, d_model, d_head], heads side by side in the last dimension."""
-    return _multiply(values, weight.transpose(1, 2).flatten(2))
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, n_heads: int, *, causal: bool) -> Tensor:
@@ -151,3 +179,8 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, n_heads: int, *, causal: bool) -> T
         seen = torch.ones(n_queries, n_keys, dtype=torch.bool, device=q.device)
         scores = scores.masked_fill(~seen.tril(n_keys - n_queries), -math.inf)
     return (scores.softmax(dim=-1) @ v).transpose(2, 3).flatten(3)
+
+
+def is_ours(model: Module) -> bool:
+    """Whether `stacked_logits` has a way of its own for `model`, one free of synchronisation."""
+    return stacked_logits.dispatch(type(model)) is not stacked_logits.dispatch(object)

@@ -139,4 +139,5 @@ def read_published_weights(path: Path) -> dict[str, Shaped[Tensor, "..."]]:
     except pickle.UnpicklingError as error:
         raise PublishedRunError("holds more than tensors, or is damaged; not loaded") from error
     except (RuntimeError, EOFError, zipfile.BadZipFile, AttributeError, OSError) as error:
-        raise PublishedRunError(f"truncated or damaged ({str(error).splitlines()[0]})") from error
+        reason = (str(error) or "the file ends too early").splitlines()[0]
+        raise PublishedRunError(f"truncated or damaged ({reason})") from error

@@ -11,18 +11,8 @@ from interp.runs.run import Run
 
 HERE = Path(__file__).parent
 TRAIN = ["train", "larger_last:LargerLast", "--d-model", "16", "--d-mlp", "32", "--d-head", "8"]
-TRAIN += ["--n-heads", "2", "--weight-decay", "0.1", "--lr", "1e-2"]
-TRAIN += ["--checkpoints", "5", "--quiet"]
-    "--n-heads",
-    "2",
-    "--weight-decay",
-    "0.1",
-    "--lr",
-    "1e-2",
-    "--checkpoints",
-    "5",
-    "--quiet",
-]
+TRAIN += ["--n-heads", "2", "--weight-decay", "0.1", "--lr", "1e-2", "--checkpoints", "5"]
+TRAIN += ["--quiet"]
 
 
 @pytest.fixture(autouse=True)

@@ -57,7 +57,10 @@ class Payload:
         (lambda path: path.write_bytes(path.read_bytes()[:1000]), "truncated or damaged"),
         (lambda path: path.write_bytes(b""), "damaged"),
         (lambda path: path.unlink(), "missing"),
-        (lambda path: path.write_bytes(pickle.dumps(Payload())), "holds more than tensors"),
+        (
+            lambda path: path.write_bytes(pickle.dumps(Payload(), protocol=2)),
+            "holds more than tensors",
+        ),
         (lambda path: torch.save({"W_x": torch.zeros(2)}, path), "do not fit the model"),
         (lambda path: torch.save([1, 2], path), "damaged"),
     ],

@@ -1,0 +1,165 @@
+"""A run in words and numbers: what was trained, what was found."""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from interp.models.config import BilinearConfig, MLPConfig, TransformerConfig
+from interp.runs.recipe import Recipe
+from interp.runs.run import Run
+from tasks.composition import GroupComposition
+from tasks.groups import find_irrep
+
+GENERALISED = 0.99
+"""Test accuracy from which a network counts as having generalised."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The numbers of one run that a summary table shows; None where they were not measured."""
+
+    name: str
+    path: str
+    seed: int
+    step: int | None
+    loss_train: float | None
+    loss_test: float | None
+    accuracy_test: float | None
+    generalised_at: int | None
+    key_irreps: list[str] | None
+    key_rule: str
+    dimension_share: float | None
+    values: dict[str, float]
+    state: str
+
+
+def findings(run: Run) -> Findings:
+    """What is known of a run, from its summary and else from its history."""
+    summary = run.summary()
+    final = _final_scores(run.history()) | summary
+    key_irreps = summary.get("key_irreps")
+    return Findings(
+        name=run.name,
+        path=str(run.path),
+        seed=run.recipe.init_seed,
+        step=summary.get("step", run.steps[-1] if run.steps else None),
+        loss_train=final.get("loss/train"),
+        loss_test=final.get("loss/test"),
+        accuracy_test=final.get("accuracy/test"),
+        generalised_at=_generalised_at(run),
+        key_irreps=key_irreps,
+        key_rule=str(summary.get("key_irreps_rule", "")),
+        dimension_share=None if key_irreps is None else dimension_share(run, key_irreps),
+        values={k: float(v) for k, v in summary.items() if "/" in k},
+        state=_state(run),
+    )
+
+
+def _final_scores(history: pd.DataFrame) -> dict[str, float]:
+    if history.empty:
+        return {}
+    last = history.loc[history["step"] == history["step"].to_numpy().max()]
+    return {
+        f"{quantity}/{split}": float(value)
+        for quantity in ("loss", "accuracy")
+        if quantity in last
+        for split, value in zip(last["split"], last[quantity], strict=True)
+        if value == value  # not NaN
+    }
+
+
+def _generalised_at(run: Run) -> int | None:
+    """The first recorded step with a test accuracy of 0.99."""
+    history, metrics = run.history(), run.metrics()
+    if "accuracy" in history:
+        rows = history.loc[(history["split"] == "test") & (history["accuracy"] >= GENERALISED)]
+    else:
+        of_test = metrics["metric"] == "accuracy/test"
+        rows = metrics.loc[of_test & (metrics["value"] >= GENERALISED)]
+    return int(rows["step"].to_numpy().min()) if len(rows) else None
+
+
+def _state(run: Run) -> str:
+    if not run.steps:
+        return "no checkpoints"
+    if run.final_step < run.recipe.schedule.steps:
+        return f"trained to step {run.final_step:,} of {run.recipe.schedule.steps:,}"
+    return "trained" if run.summary() else "trained, not evaluated"
+
+
+def dimension_share(run: Run, key_irreps: Iterable[str]) -> float | None:
+    """The share of all functions on the group that lies in these irreps' isotypic spaces.
+
+    Beside the share of an embedding that the irreps explain, this says how much that means.
+    """
+    if not isinstance(run.recipe.task, GroupComposition):
+        return None
+    group = run.recipe.task.finite_group
+    return sum(find_irrep(group, name).rank for name in key_irreps) / group.order
+
+
+def same_but_seeds(runs: Iterable[Run]) -> list[list[Run]]:
+    """Runs grouped by their recipe without its seeds, in the order of their first run."""
+
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(run.recipe.with_seed(0).to_json(), []).append(run)
+    return list(found.values())
+
+
+def describe_task(recipe: Recipe) -> str:
+    """What the network is to do, and with how much of the data."""
+    task = recipe.task
+    if not isinstance(task, GroupComposition):
+        return f"the task {task.name} ({_fields(task)})"
+    order = task.finite_group.order
+    trained = int(task.train_fraction * order**2)
+    return (
+        f"composition in the group {task.name} of order {order}: given a and b, say ab; "
+        f"{trained:,} of the {order**2:,} ordered pairs ({task.train_fraction:.0%}) are trained on"
+    )
+
+
+def describe_model(recipe: Recipe) -> str:
+    """The architecture."""
+    match recipe.model:
+        case MLPConfig(d_embed, d_mlp, bias):
+            with_bias = "with" if bias else "without"
+            return (
+                f"a one-layer MLP: two embeddings of width {d_embed}, {d_mlp} hidden neurons "
+                f"(ReLU), {with_bias} a bias"
+            )
+        case TransformerConfig() as config:
+            plural = "s" if config.n_layers > 1 else ""
+            return (
+                f"a transformer of {config.n_layers} layer{plural}, {config.n_heads} heads each, "
+                f"width {config.d_model}, {config.d_mlp} neurons ({config.act_fn}) a layer"
+            )
+        case BilinearConfig(d_embed):
+            return f"a bilinear network: the product of two embeddings of width {d_embed}"
+        case model:
+            return f"{type(model).__name__} ({_fields(model)})"
+
+
+def describe_training(recipe: Recipe) -> str:
+    """Optimiser and schedule."""
+    optimizer, schedule = recipe.optimizer, recipe.schedule
+    if schedule.steps == 0:
+        return "not trained"
+    batch = "full batch" if schedule.batch_size is None else f"batches of {schedule.batch_size}"
+    return (
+        f"{schedule.steps:,} steps of AdamW ({batch}; learning rate {optimizer.lr:g}, weight decay "
+        f"{optimizer.weight_decay:g}, betas {optimizer.betas[0]:g} and {optimizer.betas[1]:g}) "
+        f"in {recipe.dtype}"
+    )
+
+
+def _fields(value: Any) -> str:
+    return ", ".join(
+        f"{f.name} = {getattr(value, f.name)}"
+        for f in dataclasses.fields(value)
+        if f.name != "split_seed"
+    )

@@ -1,0 +1,1 @@
+"""Pictures: from measurements to plotly figures. Nothing here writes a file."""

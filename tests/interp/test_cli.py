@@ -1,0 +1,114 @@
+"""The commands as a user meets them, with right requests and wrong ones."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from interp.arguments import UsageError, parse_seeds, value_of
+from interp.cli import main
+from interp.runs.run import Run
+
+SMALL = ["C7", "--d-embed", "8", "--d-mlp", "8", "--steps", "20", "--checkpoints", "3", "--quiet"]
+
+
+def test_help_answers_without_importing_what_a_command_needs():
+    heavy = ["torch", "transformer_lens", "numpy", "pandas", "jaxtyping", "plotly"]
+    code = (
+        "import sys, interp.cli; status = interp.cli.main(['--help']);"
+        f"print(status, [m for m in {heavy} if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.splitlines()[-1] == "0 []"
+    assert "usage: interp COMMAND" in result.stdout and "train" in result.stdout
+
+
+@pytest.mark.parametrize("command", ["train", "resume", "evaluate", "report", "import", "cache"])
+def test_every_command_tells_its_options(command, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main([command, "--help"])
+    assert exit_.value.code == 0
+    assert f"usage: interp {command}" in capsys.readouterr().out
+
+
+def test_train_then_evaluate_then_report(tmp_path, capsys):
+    assert main(["train", *SMALL, "--seeds", "0..1", "--to", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.split() == [
+        str(tmp_path / f"C7_mlp_seed{seed}") for seed in (0, 1)
+    ]
+    run = Run(tmp_path / "C7_mlp_seed1")
+    assert (run.recipe.init_seed, run.recipe.split_seed) == (1, 1)
+    assert run.steps == [0, 1, 4, 20] and run.status()["state"] == "done"
+    assert main(["evaluate", str(tmp_path), "--quiet"]) == 0
+    assert json.loads((run.path / "summary.json").read_text())["step"] == 20
+    assert main(["report", str(tmp_path), "--to", str(tmp_path / "report.html")]) == 0
+    assert "C7_mlp_seed1" in (tmp_path / "report.html").read_text()
+
+
+def test_a_fixed_split_and_a_name_of_ones_own(tmp_path):
+    flags = ["--seeds", "3,5", "--split-seed", "9", "--name", "mine", "--to", str(tmp_path)]
+    assert main(["train", *SMALL, *flags]) == 0
+    runs = [Run(tmp_path / f"mine_seed{seed}") for seed in (3, 5)]
+    assert [run.recipe.init_seed for run in runs] == [3, 5]
+    assert [run.recipe.split_seed for run in runs] == [9, 9]
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (["trian"], "there is no command 'trian'; did you mean 'train'?"),
+        (["train", "S55"], "there is no task 'S55'"),
+        (["train", "--model", "mlp"], "the task comes first"),
+        (["train", "C5", "--model", "mpl"], "did you mean 'mlp'?"),
+        (["train", "C5", "--lrr", "1"], "there is no option '--lrr'; did you mean '--lr'?"),
+        (["train", "C5", "--lr", "fast"], "--lr"),
+        (["train", "C5", "--dtype", "float16"], "it must be one of float32, float64"),
+        (["train", "C5", "--seeds", "3..1"], "seeds are '3..1'"),
+        (["train", "C5", "--train-fraction", "2"], "must be above 0 and at most 1"),
+        (["train", "[[0,1],[0,1]]"], "identity"),
+        (["train", "no_such_module:Task"], "there is no module 'no_such_module'"),
+        (["train", "C5", "--device", "gpu"], "device"),
+        (["evaluate", "nowhere"], "there is no run"),
+        (["evaluate"], "name at least one run folder"),
+        (["resume", "nowhere"], "there is no run"),
+        (["import"], "SOURCE is missing"),
+        (["import", "nowhere"], "holds no published run"),
+        (["cache", "lsit"], "did you mean 'list'?"),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_status_2(request_, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(request_) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err and captured.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_another_recipe_is_left_alone(tmp_path, capsys):
+    assert main(["train", *SMALL, "--to", str(tmp_path)]) == 0
+    before = (tmp_path / "C7_mlp_seed0" / "recipe.json").read_bytes()
+    assert main(["train", *SMALL, "--lr", "0.5", "--to", str(tmp_path)]) == 2
+    assert "another recipe" in capsys.readouterr().err
+    assert (tmp_path / "C7_mlp_seed0" / "recipe.json").read_bytes() == before
+
+
+def test_cache_lists_verifies_and_clears(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("INTERP_CACHE_DIR", str(tmp_path))
+    for action in ("list", "verify", "clear"):
+        assert main(["cache", action]) == 0
+    assert "removed 0" in capsys.readouterr().out
+
+
+def test_seeds():
+    assert parse_seeds("0..3") == [0, 1, 2, 3]
+    assert parse_seeds("5, 1..2") == [5, 1, 2]
+    for wrong in ("", "a", "1..", "-1", "2,2"):
+        with pytest.raises(UsageError, match="seeds are"):
+            parse_seeds(wrong)
+
+
+def test_value_of_reads_both_spellings():
+    assert value_of("--split-seed", ["--lr", "1", "--split_seed=4"]) == "4"
+    assert value_of("--split-seed", ["--split-seed", "4"]) == "4"
+    assert value_of("--split-seed", ["--lr", "1"]) is None

@@ -1,0 +1,104 @@
+"""What training changes: the weights of a batch of instances and their optimiser's averages."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+from torch.nn import Module
+
+from interp.models.stacked import stacked_logits
+from interp.runs.recipe import Recipe
+from training.data import Data
+from training.loss import accuracies, is_scored, losses
+
+AVERAGES = ("exp_avg", "exp_avg_sq")
+LOGITS_AT_ONCE = 2**25
+"""Logits that an evaluation holds at a time."""
+
+
+class State:
+    """The networks of recipes that differ in their seeds only, stacked along a first axis."""
+
+    def __init__(self, recipes: Sequence[Recipe], device: torch.device) -> None:
+        """The initial networks, after no step."""
+        recipe = recipes[0]
+        models = [r.model.build(r.task, r.init_seed) for r in recipes]
+        dtype = getattr(torch, recipe.dtype)
+        self.parameters = _stack(models, device, dtype)
+        self.model = models[0].to(device=device, dtype=dtype)
+        self.optimizer = _adamw(recipe, list(self.trained.values()))
+        self.step = 0
+        self._n_outputs = len(recipe.task.outputs)
+
+    @property
+    def trained(self) -> dict[str, Tensor]:
+        """The parameters that are not frozen."""
+        return {name: p for name, p in self.parameters.items() if p.requires_grad}
+
+    def weights(self, instance: int) -> dict[str, Tensor]:
+        """One instance's parameters, by name."""
+        return {name: p.detach()[instance] for name, p in self.parameters.items()}
+
+    def losses(self, data: Data) -> Float64[Tensor, "instance"]:
+        """Every instance's loss, differentiable."""
+        return losses(self._logits(data), data.targets)
+
+    @torch.no_grad()
+    def evaluate(
+        self, data: Data
+    ) -> tuple[Float64[Tensor, "instance"], Float64[Tensor, "instance"]]:
+        """Every instance's loss and accuracy."""
+        per_example = data.targets.shape[0] * data.targets.shape[2] * self._n_outputs
+        sums, counts = [], []
+        for part in data.chunks(max(1, LOGITS_AT_ONCE // per_example)):
+            logits, count = self._logits(part), is_scored(part.targets).sum(dim=(1, 2))
+            means = torch.stack([losses(logits, part.targets), accuracies(logits, part.targets)])
+            sums.append(torch.where(count > 0, means * count, 0.0))
+            counts.append(count)
+        loss, accuracy = torch.stack(sums).sum(dim=0) / torch.stack(counts).sum(dim=0)
+        return loss, accuracy
+
+    @torch.no_grad()
+    def weight_norms(self) -> Float64[Tensor, "instance"]:
+        """The Euclidean norm of all of an instance's parameters."""
+        squares = [p.double().square().flatten(1).sum(dim=1) for p in self.parameters.values()]
+        return torch.stack(squares).sum(dim=0).sqrt()
+
+    def _logits(self, data: Data) -> Tensor:
+        logits = stacked_logits(self.model, self.parameters, data.tokens, data.first_scored)
+        answered, scored = logits.shape[2], data.targets.shape[2]
+        if answered != scored:
+            raise ValueError(
+                f"{type(self.model).__name__} answers at the last {answered} position(s), but the "
+                f"task scores the last {scored}: use a transformer"
+            )
+        return logits
+
+
+def _stack(models: Sequence[Module], device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+    named = [dict(model.named_parameters()) for model in models]
+    stacked = {}
+    for name, first in named[0].items():
+        whole = torch.stack([parameters[name].detach() for parameters in named])
+        stacked[name] = whole.to(device, dtype).requires_grad_(first.requires_grad)
+    return stacked
+
+
+def _adamw(recipe: Recipe, parameters: list[Tensor]) -> torch.optim.AdamW:
+    """AdamW with its averages in place from the start, as resuming and CUDA graphs need them."""
+    given = recipe.optimizer
+    optimizer = torch.optim.AdamW(
+        parameters,
+        lr=given.lr,
+        betas=given.betas,
+        eps=given.eps,
+        weight_decay=given.weight_decay,
+        fused=True,
+        capturable=any(p.is_cuda for p in parameters),
+    )
+    for p in parameters:
+        averages = {average: torch.zeros_like(p) for average in AVERAGES}
+        step = torch.zeros((), dtype=torch.float32, device=p.device)
+        optimizer.state[p] = {"step": step, **averages}
+    return optimizer
