@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
+from analysis.representation.key_irreps import PUBLISHED_GROUPS
 from interp.arguments import FAILED, UsageError, complain, nearest
 from interp.models.config import MLPConfig, TransformerConfig
 from interp.progress import progress
@@ -19,7 +20,6 @@ from interp.runs.recipe import AdamW, Recipe, Schedule
 from paper.command import run_module
 from tasks.composition import GroupComposition
 
-GROUPS = ("C113", "C118", "D59", "D61", "S5", "S6", "A5")
 ARCHITECTURES = {"mlp": MLPConfig(), "transformer": TransformerConfig()}
 SEEDS = range(1, 5)
 CHECKPOINTS = 1000
@@ -65,7 +65,7 @@ def universality() -> list[Experiment]:
     """The publication's main table: 7 groups x 2 architectures x 4 seeds."""
     return [
         Experiment(f"{group}_{architecture}", _runs(group, architecture, SEEDS))
-        for group in GROUPS
+        for group in PUBLISHED_GROUPS
         for architecture in ARCHITECTURES
     ]
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.representation.key_irreps import PUBLISHED_GROUPS
 from interp.runs.recipe import Recipe
 from interp.runs.run import Run
-from paper.experiments import ARCHITECTURES, GROUPS, SEEDS
+from paper.experiments import ARCHITECTURES, SEEDS
 from tasks.composition import GroupComposition
 from tasks.groups import find_irrep
 
@@ -61,7 +62,7 @@ def collect(runs: Iterable[Run]) -> Rows:
                 "keep one of them in the folder given to --runs"
             )
         rows[place] = run, _row(run, *place)
-    expected = [(g, a, s) for g in GROUPS for a in ARCHITECTURES for s in SEEDS]
+    expected = [(g, a, s) for g in PUBLISHED_GROUPS for a in ARCHITECTURES for s in SEEDS]
     labels = [_label(*place) for place in expected if place not in rows]
     missing = tuple(f"{label}: {reasons.pop(label, 'not there')}" for label in labels)
     left_out = tuple(f"{name}: {reason}" for name, reason in reasons.items())

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from interp.models.mlp import HookedBilinear, HookedMLP
+from interp.models.stacked import last_mlp
 from interp.models.transformer import BareTransformer
 
 
@@ -52,33 +53,29 @@ class HiddenLayer:
 
     def hidden(self, tokens: Int64[Tensor, "example position"]) -> Float[Tensor, "example neuron"]:
         """The neurons after the activation function (the bilinear net: the product)."""
-        return self._activations(tokens, "mlp.hook_post")[0]
+        return self.hidden_and_skip(tokens)[0]
 
     def skip(
         self, tokens: Int64[Tensor, "example position"]
     ) -> Float[Tensor, "example d_model"] | None:
         """The residual stream before the last MLP, or None where there is no such thing."""
-        if not isinstance(self.model, BareTransformer):
-            return None
-        return self._activations(tokens, "hook_resid_mid")[0]
+        return self.hidden_and_skip(tokens)[1]
 
     def hidden_and_skip(
         self, tokens: Int64[Tensor, "example position"]
     ) -> tuple[Float[Tensor, "example neuron"], Float[Tensor, "example d_model"] | None]:
-        """Both, in one pass."""
-        if not isinstance(self.model, BareTransformer):
-            return self.hidden(tokens), None
-        hidden, skip = self._activations(tokens, "mlp.hook_post", "hook_resid_mid")
-        return hidden, skip
-
-    def _activations(self, tokens: Tensor, *hooks: str) -> list[Tensor]:
-        if not isinstance(self.model, BareTransformer):
-            _, cache = self.model.run_with_cache(tokens, names_filter=list(hooks))
-            return [cache[hook] for hook in hooks]
-        last = self.model.config.n_layers - 1
-        names = [f"blocks.{last}.{hook}" for hook in hooks]
-        _, cache = self.model.run_with_cache(tokens, names_filter=names, return_type=None)
-        return [cache[name][:, -1] for name in names]
+        """Both, without the work that only other positions or the logits need."""
+        model = self.model
+        if isinstance(model, BareTransformer):
+            weights = {name: weight[None] for name, weight in model.named_parameters()}
+            hidden, skip = last_mlp(model, weights, tokens[None], tokens.shape[1] - 1)
+            return hidden[0, :, 0], skip[0, :, 0]
+        first, second = self.embeddings
+        embed_a, embed_b = first[tokens[:, 0]], second[tokens[:, 1]]
+        if isinstance(model, HookedBilinear):
+            return embed_a * embed_b, None
+        pre = embed_a + embed_b
+        return (pre if model.b_in is None else pre + model.b_in).relu(), None
 
 
 def hidden_layer(model: Module) -> HiddenLayer:

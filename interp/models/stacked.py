@@ -85,6 +85,20 @@ def _transformer(
     tokens: Int64[Tensor, "instance example position"],
     first_scored: int,
 ) -> Float[Tensor, "instance example scored output"]:
+    hidden, skip = last_mlp(model, parameters, tokens, first_scored)
+    W_out = parameters[f"blocks.{model.config.n_layers - 1}.mlp.W_out"]
+    return _multiply(skip + _multiply(hidden, W_out), parameters["unembed.W_U"])
+
+
+def last_mlp(
+    model: BareTransformer,
+    parameters: Parameters,
+    tokens: Int64[Tensor, "instance example position"],
+    first_scored: int,
+) -> tuple[
+    Float[Tensor, "instance example scored d_mlp"], Float[Tensor, "instance example scored d_model"]
+]:
+    """The last block's neurons, and the residual stream before them, at the scored positions."""
     config = model.config
     n_positions = tokens.shape[2]
     # The residual stream before the first block, for every token at every position: row
@@ -111,8 +125,10 @@ def _transformer(
         residual = residual + _multiply(z, parameters[f"{block}attn.W_O"].flatten(1, 2))
         pre = _multiply(residual, parameters[f"{block}mlp.W_in"])
         post = pre.relu() if config.act_fn == "relu" else gelu(pre)
+        if layer == config.n_layers - 1:
+            return post, residual
         residual = residual + _multiply(post, parameters[f"{block}mlp.W_out"])
-    return _multiply(residual, parameters["unembed.W_U"])
+    raise AssertionError("a transformer has at least one block")
 
 
 def _embed(table: Tensor, index: Tensor, matrix: Tensor) -> Tensor:

@@ -130,7 +130,7 @@ def read_published_weights(path: Path) -> dict[str, Shaped[Tensor, "..."]]:
         if file.read(7) == b"version":
             raise PublishedRunError("a Git LFS pointer, not weights: run `git lfs pull` there")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
         return {
             RENAMED.get(name, name): tensor
             for name, tensor in state.items()

@@ -3,7 +3,7 @@
 The published way composes all pairs of permutations one by one and looks each product up in a
 dictionary. Its irreps come from generators: each element is written as a word and the matrices of
 its letters are multiplied, one element at a time. Both are written here plainly, without sympy,
-whose composition alone took up to hours for S6 (specs/groups.md, section 8), so that the ratios
+whose composition alone took up to hours for S6, so that the ratios
 are lower bounds.
 
 Run: OMP_NUM_THREADS=1 python tests/benchmarks/bench_groups.py [S5 S6 ...]

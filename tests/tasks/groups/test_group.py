@@ -84,7 +84,7 @@ def test_permutations_apply_the_left_factor_first(name):
             assert all(product[i] == q[p[i]] for i in range(degree))
 
 
-FINGERPRINTS = {  # of sympy's order, specs/groups.md section 2
+FINGERPRINTS = {  # of the published order: md5 of the list of array forms
     "S3": "395cb0cf",
     "S4": "bdbde508b0c8d0a70f85ec5128d07a68",
     "S5": "dd9af57814236708f30cbc0034b6c6a3",
