@@ -35,10 +35,10 @@ METRICS = (
         "accuracy/train", "share of scored positions where the target has the largest logit", ""
     ),
     Metric("accuracy/test", "the same on the test set", ""),
-    Metric("logits/similarity", "s_k = <C, K_k> / (|C| |K_k|), k not trivial", _CHUGHTAI, True),
+    Metric("logits/similarity", "s_k = ⟨C, K_k⟩ / (|C| |K_k|), k not trivial", _CHUGHTAI, True),
     Metric("logits/fve", "s_k^2; in total over all k but the trivial one", _CHUGHTAI, True),
-    Metric("logits/excluded_loss", "CE_train(L - <C, K_k> K_k / |K_k|^2)", _CHUGHTAI, True),
-    Metric("logits/restricted_loss", "CE_all(<C, K_k> K_k / |K_k|^2)", _CHUGHTAI, True),
+    Metric("logits/excluded_loss", "CE_train(L - ⟨C, K_k⟩ K_k / |K_k|^2)", _CHUGHTAI, True),
+    Metric("logits/restricted_loss", "CE_all(⟨C, K_k⟩ K_k / |K_k|^2)", _CHUGHTAI, True),
     Metric(
         "embed_a/fve", "|P_k E_a|^2 / |E_a|^2, E_a = W_E_a W_in[:d] (MLP) or W_E", _CHUGHTAI, True
     ),
@@ -61,3 +61,14 @@ METRICS = (
     Metric("progress/test_to_restricted", "loss/test over hidden/restricted_loss", _CHUGHTAI),
 )
 """Every metric that is built in, in the order of tables."""
+
+
+def metrics_page() -> str:
+    """The table of metrics as Markdown: the page docs/metrics.md."""
+    lines = ["# Metrics", "", "What `interp evaluate` measures.", "", METRIC_LETTERS, ""]
+    lines += ["| metric | formula | per irrep | source |", "|---|---|---|---|"]
+    for metric in METRICS:
+        formula = metric.formula.replace("|", r"\|").replace("*", r"\*")
+        by_irrep = "yes" if metric.per_irrep else ""
+        lines.append(f"| `{metric.name}` | {formula} | {by_irrep} | {metric.source} |")
+    return "\n".join(lines) + "\n"

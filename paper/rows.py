@@ -12,7 +12,7 @@ from interp.runs.recipe import Recipe
 from interp.runs.run import Run
 from paper.experiments import ARCHITECTURES, SEEDS
 from tasks.composition import GroupComposition
-from tasks.groups import find_irrep
+from tasks.groups import Irrep, find_irrep
 
 COLUMNS = {
     "Test Loss": "loss/test",
@@ -97,19 +97,29 @@ def _unready(run: Run) -> str | None:
 
 def _row(run: Run, group: str, architecture: str, seed: int) -> dict[str, Any]:
     summary = run.summary()
-    names = [published_irrep(run, name) for name in summary.get("key_irreps", ())]
     return {
         "Architecture": architecture,
         "Group": group,
         "Seed": seed,
-        "Key Irreps": ", ".join(names),
+        "Key Irreps": ", ".join(_short_name(irrep) for irrep in _learning_order(run)),
         **{heading: summary.get(metric) for heading, metric in COLUMNS.items()},
     }
 
 
-def published_irrep(run: Run, name: str) -> str:
-    """An irrep's published name without its prefix, as the tables print it; ours if it had none."""
+def _learning_order(run: Run) -> list[Irrep]:
+    """The key irreps as the run learned them: for an imported run, whose checkpoints along
+    training are not at hand, in the order that was published with it."""
     task = run.recipe.task
     assert isinstance(task, GroupComposition)
-    published = find_irrep(task.finite_group, name).published_name or name
-    return re.sub(r"^(freq|a5|s4|s5|s6)_", "", published).replace("_", "-")
+    key = [find_irrep(task.finite_group, name) for name in run.summary().get("key_irreps", ())]
+    published = run.read_json("manifest.json").get("published_learning_order", [])
+    if len(run.steps) > 1:
+        return key
+    rank = {name: position for position, name in enumerate(published)}
+    return sorted(key, key=lambda irrep: rank.get(irrep.published_name, len(rank)))
+
+
+def _short_name(irrep: Irrep) -> str:
+    """The published name without its prefix, as the tables print it; ours if it had none."""
+    name = irrep.published_name or irrep.name
+    return re.sub(r"^(freq|a5|s4|s5|s6)_", "", name).replace("_", "-")

@@ -51,11 +51,6 @@ class Table:
     def __post_init__(self) -> None:
         object.__setattr__(self, "headings", [c for c in self.data if not c.endswith(SD)])
 
-    @property
-    def has_deviations(self) -> bool:
-        """Whether any column has its standard deviation beside it."""
-        return len(self.headings) < self.data.shape[1]
-
     def cells(self, suffix: str = "") -> list[list[str]]:
         """The printed cells, row by row; with `suffix` SD, the standard deviations."""
         columns = [
@@ -144,10 +139,8 @@ def latex(table: Table) -> str:
     lines += [_latex_row(table.headings), r"\midrule"]
     for cells, deviations in zip(table.cells(), table.cells(SD), strict=True):
         lines.append(_latex_row(cells))
-        if table.has_deviations:
-            small = [
-                rf"{{\scriptsize $\pm$ {d}}}" if d not in ("", ABSENT) else "" for d in deviations
-            ]
+        small = [rf"{{\scriptsize $\pm$ {d}}}" if d not in ("", ABSENT) else "" for d in deviations]
+        if any(small):
             lines.append(_latex_row(small))
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 

@@ -83,7 +83,12 @@ def _import_one(source: Path, to: Path) -> Imported:
         for step, weights in checkpoints.items():
             run.save_weights(step, weights)
         run.write_status("done", step=max(checkpoints), imported_from=str(source.resolve()))
-        run.write_manifest(device="unknown", imported_from=str(source.resolve()))
+        order = source / "key_reps_in_order.txt"
+        run.write_manifest(
+            device="unknown",
+            imported_from=str(source.resolve()),
+            published_learning_order=order.read_text().split() if order.exists() else [],
+        )
     return Imported(source, run, tuple(problems))
 
 

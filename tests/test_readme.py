@@ -1,0 +1,71 @@
+"""What the README tells a user to type works, with fewer steps."""
+
+import re
+import runpy
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from interp.cli import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+FASTER = {
+    "PUBLISHED_DIR": str(ROOT / "tests" / "data" / "published"),
+    "my_module:MyTask": "larger_last:LargerLast",
+    "my_module:my_metric": "larger_last:attention_to_separator",
+    "my_module": "larger_last",
+}
+
+
+def blocks(language: str) -> list[str]:
+    """The README's code blocks of a language, in order."""
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    """Every `interp` and `python -m` command, in order."""
+    lines = [line.partition("  #")[0] for block in blocks("sh") for line in block.splitlines()]
+    lines += re.findall(r"`(python -m [^`]*)`", README)
+    words = [shlex.split(line) for line in lines if line.startswith(("interp ", "python -m "))]
+    return [[FASTER.get(word, word) for word in command] for command in words]
+
+
+def run(command: list[str]) -> int:
+    if command[0] == "interp":
+        fewer = ["--steps", "30", "--checkpoints", "3"] if command[1] == "train" else []
+        return main([*command[1:], *fewer, *(["--quiet"] if command[1] in QUIET else [])])
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as done:
+        patch.setattr(sys, "argv", command[2:])
+        sys.modules.pop(command[2], None)
+        runpy.run_module(command[2], run_name="__main__")
+    return int(done.value.code or 0)
+
+
+QUIET = ("train", "evaluate")
+
+
+def test_every_command_works(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "second_task"))
+    given = commands()
+    assert len(given) >= 9
+    for command in given:
+        assert run(command) == 0, (command, capsys.readouterr().err)
+    assert (tmp_path / "report.html").exists() and (tmp_path / "tables" / "merge.csv").exists()
+
+
+def test_the_python_example_works(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (example,) = blocks("python")
+    exec(compile(example, "README.md", "exec"), {})
+    irreps, numbers = capsys.readouterr().out.splitlines()
+    assert irreps == "['trivial', 'standard', '5d_a', '3d_a', '3d_b']"
+    assert float(numbers.split()[0]) > 0
+
+
+def test_the_folders_and_files_it_links_to_exist():
+    for link in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / link).exists(), link
