@@ -113,8 +113,8 @@ def component_curves(
         metric: the metric.
         title: of the figure.
         y: title of the vertical axis.
-        first: names of components that come first; where there are too many to tell apart, the
-            others are drawn in grey.
+        first: names of components that come first. Where there are too many to tell apart, those
+            with the largest values are named and the others are drawn in grey.
         log_y: whether the vertical axis is logarithmic.
     """
     rows = metrics.loc[(metrics["metric"] == metric) & (metrics["component"] != "")]
@@ -123,7 +123,8 @@ def component_curves(
     named = [k for k in first if k in known]
     if len(known) <= MAX_NAMED:
         named += [k for k in known if k not in named]
-    named = named[:MAX_NAMED]
+    largest = rows["value"].groupby(name).max().loc[named].nlargest(MAX_NAMED).index
+    named = [k for k in named if k in largest]
     rows = rows.assign(line=name.where(name.isin(named), OTHERS))
     rank = {line: position for position, line in enumerate(named)}
     order = rows["line"].map(lambda line: rank.get(line, len(rank)))

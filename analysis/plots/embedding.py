@@ -101,10 +101,12 @@ def circles_figure(embedding: Embedding, frequencies: Sequence[str], title: str)
 
     Args:
         embedding: of a cyclic group.
-        frequencies: two-dimensional irreps `freq_k`; the first eight are drawn.
+        frequencies: two-dimensional irreps `freq_k`; of more than eight, those in which the
+            embedding is largest are drawn.
         title: of the figure.
     """
-    shown = list(frequencies)[:MAX_CIRCLES]
+    largest = sorted(frequencies, key=lambda name: -float(embedding.in_irrep(name).norm()))
+    shown = [name for name in frequencies if name in largest[:MAX_CIRCLES]]
     columns = min(PER_ROW, len(shown))
     rows = math.ceil(len(shown) / columns)
     grid = [
