@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
+# The networks are tiny: a second thread waits more than it works. Before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["INTERP_CACHE_DIR"] = tempfile.mkdtemp(prefix="interp-test-cache-")
 hook = install_import_hook(
     ["tasks", "interp", "training", "analysis", "paper"], "beartype.beartype"
