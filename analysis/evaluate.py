@@ -1,6 +1,7 @@
 """Measuring a run: every metric at every checkpoint, once, in as many processes as wanted."""
 
 import os
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -80,13 +81,13 @@ def evaluate_run(
     """
     where = resolve_device(device)
     metric_sets(metrics, None)  # names a metric that does not exist before anything is written
-    status = run.status()
     with run.locked():
-        run.write_status("evaluating")
+        training = run.training_status()
+        run.write_status("evaluating", training=training)
         try:
             return _evaluate(run, final, tuple(metrics), workers, where, progress)
         finally:
-            run.write_json("status.json", status)
+            run.write_json("status.json", training)
 
 
 def _evaluate(
@@ -235,6 +236,7 @@ _bench: Bench | None = None
 def _start_worker(bench: Bench, modules: Sequence[str], threads: int) -> None:
     global _bench
     _bench = bench
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and says what to do
     torch.set_num_threads(threads)
     for module in modules:  # the user allowed them where the run was opened
         import_user_module(module)

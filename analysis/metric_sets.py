@@ -14,6 +14,7 @@ from typing import cast
 import pandas as pd
 from torch.nn import Module
 
+from analysis.metrics import METRICS
 from analysis.representation.measure import representation_metrics
 from analysis.scores import standard_metrics
 from interp.arguments import nearest
@@ -82,8 +83,22 @@ def _user_set(reference: str) -> MetricSet:
     if not callable(function):
         choices = [n for n, _ in inspect.getmembers(module, inspect.isfunction)]
         raise MetricError(f"{module_name} has no function {name!r}{nearest(name, choices)}")
-    source = hashlib.sha256(inspect.getsource(module).encode()).hexdigest()
-    return MetricSet(reference, cast(Measure, function), source[:16])
+    try:
+        source = inspect.getsource(module)
+    except (OSError, TypeError) as error:
+        raise MetricError(f"{module_name} is no module of Python source") from error
+    fingerprint = hashlib.sha256(source.encode()).hexdigest()[:16]
+    return MetricSet(reference, partial(_user_metrics, cast(Measure, function)), fingerprint)
+
+
+def _user_metrics(function: Measure, model: Module, task: Task) -> pd.DataFrame:
+    """What a user's metric returned, if its names are not taken."""
+    rows = tidy(function(model, task))
+    taken = {metric.name for metric in METRICS}
+    for name in rows["metric"]:
+        if "/" not in name or name in taken:
+            raise MetricError(f"a metric cannot be named {name!r}: name it such as mine/{name}")
+    return rows
 
 
 def tidy(measured: object) -> pd.DataFrame:

@@ -5,6 +5,7 @@ import difflib
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar, get_type_hints
 
@@ -12,6 +13,7 @@ import tyro
 from tyro import _errors as events
 
 Options = TypeVar("Options")
+MAX_SEEDS = 10_000
 FAILED, WRONG_REQUEST, INTERRUPTED = 1, 2, 130
 """Exit statuses: the work failed, the request was wrong, Ctrl-C."""
 
@@ -38,6 +40,7 @@ def run_command(work: Callable[[], int]) -> int:
     An exception that nobody foresaw passes through with its traceback: that is a defect of ours.
     `INTERP_TRACEBACK=1` lets them all through.
     """
+    warnings.showwarning = lambda message, *_, **__: complain(message)
     try:
         return work()
     except KeyboardInterrupt:
@@ -56,12 +59,13 @@ def complain(problem: object) -> None:
 
 
 def value_of(flag: str, arguments: list[str]) -> str | None:
-    """What follows `flag` (`--flag VALUE` or `--flag=VALUE`); None when it is not there."""
+    """What follows the last `flag` (`--flag VALUE` or `--flag=VALUE`); None if it is not there."""
+    found = None
     for argument, following in zip(arguments, [*arguments[1:], None], strict=False):
         name, equals, value = argument.partition("=")
         if name.replace("_", "-") == flag:
-            return value if equals else following
-    return None
+            found = value if equals else following
+    return found
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -72,6 +76,8 @@ def parse_seeds(text: str) -> list[int]:
         if not match:
             raise UsageError(f"seeds are {text!r}: write them as 0..3 or 1,5,7")
         first, last = int(match[1]), int(match[2] or match[1])
+        if last - first >= MAX_SEEDS or last >= 2**63:
+            raise UsageError(f"seeds are {text!r}: at most {MAX_SEEDS} at a time, below 2^63")
         seeds.extend(range(first, last + 1))
     if not seeds or len(set(seeds)) < len(seeds):
         raise UsageError(f"seeds are {text!r}: name at least one, and each once")

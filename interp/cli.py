@@ -4,6 +4,7 @@ A command's options are a frozen dataclass whose fields are its flags (tyro). La
 inside the commands, so that `--help` answers at once.
 """
 
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, make_dataclass, replace
@@ -123,10 +124,13 @@ def resume(arguments: list[str]) -> int:
     from training.train import resume as resume_run
 
     with progress(options.quiet) as show:
-        for run in _open_runs(options.runs, options.allow_module):
-            resume_run(run, device=options.device, progress=shown(show))
-            print(run.path)
-    return 0
+        report = shown(show)
+
+        def resume_one(run: "Run") -> list[object]:
+            resume_run(run, device=options.device, progress=report)
+            return []
+
+        return _each(_open_runs(options.runs, options.allow_module), resume_one)
 
 
 @dataclass(frozen=True)
@@ -147,12 +151,16 @@ def evaluate(arguments: list[str]) -> int:
     """Measure every checkpoint of runs: `interp evaluate RUN [RUN ...]`."""
     options = parse(Evaluate, "evaluate", arguments)
     from analysis.evaluate import evaluate_run
+    from analysis.metric_sets import metric_sets
+    from interp.models.device import resolve_device
     from interp.progress import progress
 
-    failed = 0
+    metric_sets(options.metric, None)  # names a metric that is not there before any work
+    resolve_device(options.device)
     with progress(options.quiet) as show:
-        for run in _open_runs(options.runs, options.allow_module):
-            problems = evaluate_run(
+
+        def evaluate_one(run: "Run") -> list[Any]:
+            return evaluate_run(
                 run,
                 final=options.final,
                 metrics=options.metric,
@@ -160,11 +168,8 @@ def evaluate(arguments: list[str]) -> int:
                 device=options.device,
                 progress=show,
             )
-            for problem in problems:
-                complain(problem)
-            failed += bool(problems)
-            print(run.path)
-    return FAILED if failed else 0
+
+        return _each(_open_runs(options.runs, options.allow_module), evaluate_one)
 
 
 @dataclass(frozen=True)
@@ -184,6 +189,8 @@ def report(arguments: list[str]) -> int:
     options = parse(Report, "report", arguments)
     from analysis.report import write_report
 
+    if options.to.is_dir():
+        raise UsageError(f"--to is the folder {options.to}: name a file such as report.html")
     write_report(_open_runs(options.runs, options.allow_module), options.to)
     print(options.to)
     return 0
@@ -279,6 +286,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name in ("-h", "--help"):
         print(_help())
         return 0
+    # A job scheduler's stop is an orderly one: what was done until then is written.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     return run_command(lambda: _command(name)(rest))
 
 
@@ -307,6 +316,26 @@ def _first_line(command: Callable[..., object]) -> str:
     return (command.__doc__ or "").splitlines()[0]
 
 
+def _each(runs: "Sequence[Run]", work: "Callable[[Run], list[Any]]") -> int:
+    """Do `work`, which returns what went wrong, for each run; print the run when it is done.
+
+    Of several, one that fails does not stop the others.
+    """
+    failed = 0
+    for run in runs:
+        try:
+            problems = work(run)
+            print(run.path)
+        except (ValueError, RuntimeError, OSError) as error:
+            if len(runs) == 1:
+                raise
+            problems = [error]
+        for problem in problems:
+            complain(problem)
+        failed += bool(problems)
+    return FAILED if failed else 0
+
+
 def _open_runs(paths: Sequence[Path], allow_modules: Sequence[str] = ()) -> "list[Run]":
     from interp.runs.registry import import_user_module
     from interp.runs.run import find_runs
@@ -315,7 +344,8 @@ def _open_runs(paths: Sequence[Path], allow_modules: Sequence[str] = ()) -> "lis
         raise UsageError("name at least one run folder")
     for module in allow_modules:
         import_user_module(module)
-    return [run for path in paths for run in find_runs(path)]
+    runs = [run for path in paths for run in find_runs(path)]
+    return list({run.path.resolve(): run for run in runs}.values())
 
 
 if __name__ == "__main__":

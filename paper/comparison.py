@@ -147,7 +147,10 @@ def published_rows(folders: Iterable[Path]) -> pd.DataFrame:
     """The published summaries as `paper.rows.collect` gives ours, those of the tables alone."""
     rows = []
     for folder in folders:
-        place = place_of(published_recipe(_read(folder / "cfg.json")))
+        try:
+            place = place_of(published_recipe(_read(folder / "cfg.json")))
+        except (KeyError, TypeError) as error:
+            raise UsageError(f"{folder / 'cfg.json'} is damaged: {error!r}") from error
         if place is not None:
             summary = _read(folder / "summary_metrics.json")
             values = {

@@ -14,7 +14,7 @@ if (($# == 0)); then
 fi
 home=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 python=${PYTHON:-$home/.venv/bin/python}
-[[ -x $python ]] || python=python
+command -v "$python" >/dev/null || python=python
 export PYTHONPATH=$home${PYTHONPATH:+:$PYTHONPATH}
 read -ra flags <<<"${EVALUATE_FLAGS:-}"
 

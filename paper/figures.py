@@ -49,6 +49,8 @@ def figures_of(runs: list[Run]) -> dict[str, Figures]:
     for group in same_but_seeds(runs):
         if len(group) > 1:
             name = f"{group[0].name.rpartition('_seed')[0] or group[0].name}_{len(group)}_seeds"
+            if name in folders:  # the same names, but other recipes, in another folder
+                name = f"{group[0].path.parent.name}_{name}"
             folders[name] = curve_figures(group) | seed_figures(group)
     return folders
 

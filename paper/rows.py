@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.representation.key_irreps import PUBLISHED_GROUPS
 from interp.runs.recipe import Recipe
-from interp.runs.run import Run
+from interp.runs.run import Run, RunError
 from paper.experiments import ARCHITECTURES, SEEDS
 from tasks.composition import GroupComposition
 from tasks.groups import Irrep, find_irrep
@@ -51,7 +51,11 @@ def collect(runs: Iterable[Run]) -> Rows:
     rows: dict[tuple[str, str, int], tuple[Run, dict[str, Any]]] = {}
     reasons: dict[str, str] = {}
     for run in runs:
-        place = place_of(run.recipe)
+        try:
+            place = place_of(run.recipe)
+        except RunError as error:
+            reasons[run.name] = str(error)
+            continue
         problem = "not of the publication's table" if place is None else _unready(run)
         if place is None or problem:
             reasons[_label(*place) if place else run.name] = problem or ""
@@ -113,7 +117,7 @@ def _learning_order(run: Run) -> list[Irrep]:
     assert isinstance(task, GroupComposition)
     key = [find_irrep(task.finite_group, name) for name in run.summary().get("key_irreps", ())]
     published = run.read_json("manifest.json").get("published_learning_order", [])
-    if len(run.steps) > 1:
+    if len(set(run.metrics()["step"])) > 1:
         return key
     rank = {name: position for position, name in enumerate(published)}
     return sorted(key, key=lambda irrep: rank.get(irrep.published_name, len(rank)))

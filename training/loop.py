@@ -86,7 +86,7 @@ class Batch:
 
     def raise_if_diverged(self) -> None:
         """Raise `DivergedError` naming the runs that were given up, now or before."""
-        errors = [run.status()["error"] for run in self.runs if diverged_before(run)]
+        errors = [run.training_status()["error"] for run in self.runs if diverged_before(run)]
         if errors:
             raise DivergedError("; ".join(errors))
 
@@ -137,4 +137,4 @@ class Batch:
 
 def diverged_before(run: Run) -> bool:
     """Whether the run was given up. It would diverge again."""
-    return run.status().get("diverged", False)
+    return run.training_status().get("diverged", False)

@@ -57,7 +57,7 @@ class CrossEntropy(Function):
         targets: Int64[Tensor, "instance example scored"],
     ) -> Float64[Tensor, "instance"]:
         scored = is_scored(targets)
-        count = scored.sum(dim=(1, 2))
+        count = scored.sum(dim=(1, 2)).clamp(min=1)
         index = targets.clamp(min=0)[..., None]
         # In place wherever it can be: fresh memory of this size costs more than the arithmetic.
         shifted = logits.to(torch.float64, copy=True)

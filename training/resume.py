@@ -37,8 +37,8 @@ def load_state(state: State, runs: Mapping[int, Run]) -> None:
             saved[instance] = _read(run, RESUME)
         if _step(saved[instance]) != step:
             raise RunError(
-                f"{run.path} is not at step {step} as the runs computed with it: remove the "
-                f"{RESUME} of all of them to train them from the start"
+                f"{run.path} is not at step {step} as the runs computed with it: move that "
+                "folder away to go on without it"
             )
     if step >= 0:
         state.step = step

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float64
 from torch import Tensor
-from torch.nn import Module
 
-from interp.models.stacked import stacked_logits
+from interp.models.stacked import is_ours, stacked_logits
 from interp.runs.recipe import Recipe
 from training.data import Data
 from training.loss import accuracies, is_scored, losses
@@ -23,9 +22,17 @@ class State:
     def __init__(self, recipes: Sequence[Recipe], device: torch.device) -> None:
         """The initial networks, after no step."""
         recipe = recipes[0]
+        if recipe.task.loss == "mean_squared_error" and len(recipe.task.outputs) != 1:
+            raise ValueError(
+                f"{recipe.task.name} is a regression with {len(recipe.task.outputs)} outputs: "
+                "its `outputs` must be one name"
+            )
         models = [r.model.build(r.task, r.init_seed) for r in recipes]
         dtype = getattr(torch, recipe.dtype)
-        self.parameters = _stack(models, device, dtype)
+        self.parameters = _stack([dict(m.named_parameters()) for m in models], device, dtype)
+        # A network of the user's own may draw buffers from its seed; ours have none to tell apart.
+        buffers = [{} if is_ours(m) else dict(m.named_buffers()) for m in models]
+        self._buffers = _stack(buffers, device, dtype)
         self.model = models[0].to(device=device, dtype=dtype)
         self.optimizer = _adamw(recipe, list(self.trained.values()))
         self.step = 0
@@ -66,7 +73,8 @@ class State:
         return torch.stack(squares).sum(dim=0).sqrt()
 
     def _logits(self, data: Data) -> Tensor:
-        logits = stacked_logits(self.model, self.parameters, data.tokens, data.first_scored)
+        tensors = self._buffers | self.parameters
+        logits = stacked_logits(self.model, tensors, data.tokens, data.first_scored)
         answered, scored = logits.shape[2], data.targets.shape[2]
         if answered != scored:
             raise ValueError(
@@ -76,12 +84,15 @@ class State:
         return logits
 
 
-def _stack(models: Sequence[Module], device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
-    named = [dict(model.named_parameters()) for model in models]
+def _stack(
+    named: Sequence[dict[str, Tensor]], device: torch.device, dtype: torch.dtype
+) -> dict[str, Tensor]:
+    """Every instance's tensors of a name along a first axis; floating point ones in `dtype`."""
     stacked = {}
     for name, first in named[0].items():
-        whole = torch.stack([parameters[name].detach() for parameters in named])
-        stacked[name] = whole.to(device, dtype).requires_grad_(first.requires_grad)
+        whole = torch.stack([tensors[name].detach() for tensors in named])
+        kind = dtype if whole.is_floating_point() else whole.dtype
+        stacked[name] = whole.to(device, kind).requires_grad_(first.requires_grad)
     return stacked
 
 

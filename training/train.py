@@ -8,12 +8,14 @@ from pathlib import Path
 import torch
 
 from interp.models.device import resolve_device
+from interp.runs.lock import LockedError
 from interp.runs.recipe import Recipe
 from interp.runs.run import Run
 from training.errors import DivergedError
 from training.loop import train_together
 from training.progress import Report, silent
 from training.resume import RESUME
+from training.state import State
 from training.together import split_by_speed
 
 
@@ -35,25 +37,35 @@ def train(
 
     `progress` is called at every logged step of every batch.
 
-    Raises `RunError` when a folder holds another recipe, `LockedError` when another process works
-    on it, and `DivergedError` naming the runs whose loss became infinite or NaN, after all others
-    are done.
+    Raises `ValueError` for a recipe that cannot be carried out, before any folder is made, and
+    `RunError` when a folder holds another recipe. A run that another process works on, or whose
+    loss becomes infinite or NaN, does not stop the others: `LockedError` or `DivergedError` names
+    it when they are done.
     """
     where = resolve_device(device)
+    _check(recipes)
     runs = []
     for recipe in recipes:
         folder_name = recipe.name if name is None else f"{name}_seed{recipe.init_seed}"
         runs.append(Run.create(Path(folder) / folder_name, recipe))
     pending = [run for run in _unique(runs) if not is_finished(run)]
-    diverged = []
+    problems: list[DivergedError | LockedError] = []
     for batch in [*_begun(pending), *_new(pending, where)]:
         try:
             _train_locked(batch, where, progress)
-        except DivergedError as error:
-            diverged.append(str(error))
-    if diverged:
-        raise DivergedError("; ".join(diverged))
+        except (DivergedError, LockedError) as error:
+            problems.append(error)
+    if problems:
+        raise type(problems[0])("; ".join(map(str, problems)))
     return runs
+
+
+def _check(recipes: Sequence[Recipe]) -> None:
+    """Fail before a folder is made for what cannot be trained."""
+    for recipe in {recipe.with_seed(0): recipe for recipe in recipes}.values():
+        State([recipe], torch.device("cpu"))
+        if not len(recipe.task.examples("train")):
+            raise ValueError(f"{recipe.task.name} has no training examples")
 
 
 def resume(run: Run, *, device: str = "auto", progress: Report = silent) -> Run:
@@ -72,11 +84,13 @@ def resume(run: Run, *, device: str = "auto", progress: Report = silent) -> Run:
 def is_finished(run: Run) -> bool:
     """Whether nothing is left to train: the last step is there, and all that goes with it.
 
-    A run that was imported has no resume file, and is finished with its last step.
+    A run that was imported is never trained further: it has no state to go on from.
     """
+    if "imported_from" in run.read_json("manifest.json"):
+        return True
     if run.recipe.schedule.steps not in run.steps:
         return False
-    state = run.read_json("status.json").get("state")
+    state = run.training_status().get("state")
     return not (run.path / RESUME).exists() or state not in ("training", "interrupted", "failed")
 
 

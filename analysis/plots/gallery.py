@@ -182,10 +182,9 @@ def embedding_figures(run: Run) -> Figures:
         return {}
     from interp.models.anatomy import hidden_layer
 
-    model = run.model()
     try:
-        embeddings = hidden_layer(model).embeddings
-    except ValueError:  # an architecture of the user's own
+        embeddings = hidden_layer(run.model()).embeddings
+    except ValueError:  # an architecture of the user's own, or a damaged checkpoint
         return {}
     operands = dict(zip("ab", (e.detach() for e in embeddings), strict=True))
     if torch.equal(operands["a"], operands["b"]):

@@ -22,8 +22,17 @@ class ModelConfig(Protocol):
         ...
 
 
+class _Sizes:
+    """Checks that every number in a configuration is at least 1."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, int) and not isinstance(value, bool) and value < 1:
+                raise ValueError(f"{name} is {value}: it must be at least 1")
+
+
 @dataclass(frozen=True)
-class TransformerConfig:
+class TransformerConfig(_Sizes):
     """A decoder of transformer blocks without normalisation, biases frozen at zero.
 
     The defaults are the one-layer network of Chughtai, Chan and Nanda (2023). Its weights are
@@ -53,7 +62,7 @@ class TransformerConfig:
 
 
 @dataclass(frozen=True)
-class MLPConfig:
+class MLPConfig(_Sizes):
     """One hidden layer on two embeddings: ReLU([E_a[a]; E_b[b]] W_in) W_U.
 
     No bias, unless asked for, and no tie between the embeddings. Each matrix starts as standard
@@ -75,7 +84,7 @@ class MLPConfig:
 
 
 @dataclass(frozen=True)
-class BilinearConfig:
+class BilinearConfig(_Sizes):
     """The elementwise product of two embeddings, unembedded: (E_a[a] * E_b[b]) W_U."""
 
     d_embed: int = 256

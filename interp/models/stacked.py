@@ -17,7 +17,7 @@ from functools import singledispatch
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
@@ -28,7 +28,7 @@ from torch.nn.functional import embedding, gelu
 from interp.models.mlp import HookedBilinear, HookedMLP
 from interp.models.transformer import BareTransformer
 
-Parameters = Mapping[str, Float[Tensor, "instance *shape"]]
+Parameters = Mapping[str, Shaped[Tensor, "instance *shape"]]
 
 
 @singledispatch

@@ -32,7 +32,7 @@ def locked(path: Path) -> Iterator[None]:
     """
     token = _acquire(path)
     stop = threading.Event()
-    beat = threading.Thread(target=_beat, args=(path, stop), daemon=True)
+    beat = threading.Thread(target=_beat, args=(path, token, stop), daemon=True)
     beat.start()
     try:
         yield
@@ -105,7 +105,7 @@ def _owner(path: Path) -> dict:
         return {}
 
 
-def _beat(path: Path, stop: threading.Event) -> None:
-    while not stop.wait(HEARTBEAT):
+def _beat(path: Path, token: str, stop: threading.Event) -> None:
+    while not stop.wait(HEARTBEAT) and _owner(path).get("token") == token:
         with contextlib.suppress(OSError):
             os.utime(path)

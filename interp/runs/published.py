@@ -14,7 +14,7 @@ from torch import Tensor
 
 from interp.models.config import BilinearConfig, MLPConfig, ModelConfig, TransformerConfig
 from interp.runs.recipe import AdamW, Recipe, Schedule
-from interp.runs.run import Run, load_weights
+from interp.runs.run import Run, RunError, load_weights
 from tasks.composition import GroupComposition
 
 FAMILIES = {
@@ -53,7 +53,7 @@ def import_published(source: Path, to: Path) -> Iterator[Imported]:
     misshapen is named among the problems and left out; without any weights no run is made.
     Raises `PublishedRunError` when `source` holds no `cfg.json`.
     """
-    configs = sorted(source.rglob("cfg.json"))
+    configs = sorted(source.resolve().rglob("cfg.json"))
     if not configs:
         raise PublishedRunError(
             f"{source} holds no published run: one is a folder with cfg.json and model.pt"
@@ -65,9 +65,9 @@ def import_published(source: Path, to: Path) -> Iterator[Imported]:
 def _import_one(source: Path, to: Path) -> Imported:
     try:
         recipe = published_recipe(json.loads((source / "cfg.json").read_text()))
+        template = recipe.model.build(recipe.task, recipe.init_seed)
     except (KeyError, TypeError, ValueError) as error:
         return Imported(source, None, (f"{source / 'cfg.json'}: {error!r}",))
-    template = recipe.model.build(recipe.task, recipe.init_seed)
     checkpoints, problems = {}, []
     for step, path in _weight_files(source, recipe.schedule.steps):
         try:
@@ -78,7 +78,13 @@ def _import_one(source: Path, to: Path) -> Imported:
             problems.append(f"{path}: {error}")
     if not checkpoints:
         return Imported(source, None, (*problems, f"{source}: no usable weights, no run made"))
-    run = Run.create(to / source.name, recipe)
+    try:
+        run = Run.create(to / source.name, recipe)
+    except RunError as error:
+        return Imported(source, None, (*problems, str(error)))
+    if run.steps and "imported_from" not in run.read_json("manifest.json"):
+        own = f"{run.path} holds a run of your own: choose another --to"
+        return Imported(source, None, (*problems, own))
     with run.locked():
         for step, weights in checkpoints.items():
             run.save_weights(step, weights)
@@ -139,7 +145,7 @@ def read_published_weights(path: Path) -> dict[str, Shaped[Tensor, "..."]]:
         return {
             RENAMED.get(name, name): tensor
             for name, tensor in state.items()
-            if not name.endswith(NOT_WEIGHTS)
+            if isinstance(tensor, Tensor) and not name.endswith(NOT_WEIGHTS)
         }
     except pickle.UnpicklingError as error:
         raise PublishedRunError("holds more than tensors, or is damaged; not loaded") from error

@@ -11,7 +11,7 @@ import numpy as np
 
 from interp.arguments import nearest
 from interp.models.config import ModelConfig
-from interp.runs.registry import MODELS, TASKS, class_of, kind_of
+from interp.runs.registry import MODELS, TASKS, kind_of, model_class, task_class
 from tasks.task import Task
 
 FORMAT = 1
@@ -33,6 +33,13 @@ class AdamW:
     """Weight decay; a step shrinks each weight by lr times this."""
     eps: float = 1e-8
     """Added to the root of the running square."""
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "weight_decay", "eps"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise RecipeError(f"{name} is {getattr(self, name)}: it must be at least 0")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise RecipeError(f"betas are {self.betas}: both must be at least 0 and below 1")
 
 
 @dataclass(frozen=True)
@@ -60,8 +67,9 @@ class Schedule:
         """Step 0, `checkpoints` log-spaced steps from 1 on, and the last step."""
         if self.steps == 0:
             return [0]
-        spaced = np.logspace(0, math.log10(self.steps), self.checkpoints).astype(int)
-        return sorted({0, *spaced.tolist(), self.steps})
+        spaced = np.logspace(0, math.log10(self.steps), self.checkpoints)
+        # The last power is the number of steps up to rounding, on either side.
+        return sorted({0, *np.floor(spaced + 1e-6).astype(int).tolist(), self.steps})
 
 
 @dataclass(frozen=True)
@@ -98,14 +106,21 @@ class Recipe:
         """JSON that `recipe_from_json` reads back to an equal recipe."""
         data = {
             "format": FORMAT,
-            "task": {"kind": kind_of(self.task, TASKS), **dataclasses.asdict(self.task)},
-            "model": {"kind": kind_of(self.model, MODELS), **dataclasses.asdict(self.model)},
+            "task": _with_kind(self.task, TASKS),
+            "model": _with_kind(self.model, MODELS),
             "optimizer": dataclasses.asdict(self.optimizer),
             "schedule": dataclasses.asdict(self.schedule),
             "init_seed": self.init_seed,
             "dtype": self.dtype,
         }
         return json.dumps(data, indent=2) + "\n"
+
+
+def _with_kind(value: Any, builtin: dict[str, str]) -> dict[str, Any]:
+    data = dataclasses.asdict(value)
+    if "kind" in data:
+        raise RecipeError(f"{type(value).__name__} has a field `kind`: call it something else")
+    return {"kind": kind_of(value, builtin), **data}
 
 
 def recipe_from_json(text: str) -> Recipe:
@@ -117,15 +132,9 @@ def recipe_from_json(text: str) -> Recipe:
                 f"the recipe has format {data['format']!r}, this version reads format {FORMAT}"
             )
         task, model = dict(data["task"]), dict(data["model"])
-        task_class = class_of(task.pop("kind"), TASKS)
-        if not issubclass(task_class, Task):
-            raise RecipeError(f"{task_class.__name__} is no Task")
-        model_class = class_of(model.pop("kind"), MODELS)
-        if not hasattr(model_class, "build"):
-            raise RecipeError(f"{model_class.__name__} has no `build` and so is no model")
         return Recipe(
-            task=_construct(task_class, task),
-            model=_construct(model_class, model),
+            task=_construct(task_class(task.pop("kind")), task),
+            model=_construct(model_class(model.pop("kind")), model),
             optimizer=_construct(AdamW, data["optimizer"]),
             schedule=_construct(Schedule, data["schedule"]),
             init_seed=data["init_seed"],
@@ -135,6 +144,8 @@ def recipe_from_json(text: str) -> Recipe:
         raise RecipeError(f"the recipe is not JSON: {error}") from error
     except KeyError as error:
         raise RecipeError(f"the recipe has no {error}") from error
+    except (TypeError, AttributeError) as error:
+        raise RecipeError(f"the recipe holds a value of the wrong kind ({error})") from error
 
 
 def _construct(cls: type, data: dict[str, Any]) -> Any:
@@ -142,6 +153,12 @@ def _construct(cls: type, data: dict[str, Any]) -> Any:
     for name in data:
         if name not in names:
             raise RecipeError(f"{cls.__name__} has no field {name!r}{nearest(name, names)}")
+    for field_ in dataclasses.fields(cls):
+        plain = {"int": int, "float": (int, float), "str": str, "bool": bool}.get(
+            getattr(field_.type, "__name__", str(field_.type))
+        )
+        if plain and field_.name in data and not isinstance(data[field_.name], plain):
+            raise RecipeError(f"{field_.name} is {data[field_.name]!r}: it must be {field_.type}")
     return cls(**{name: _frozen(value) for name, value in data.items()})
 
 

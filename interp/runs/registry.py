@@ -4,7 +4,7 @@ import dataclasses
 import importlib
 import os
 import sys
-from typing import Any
+from typing import Any, TypeVar
 
 from interp.arguments import nearest
 from interp.models.config import ModelConfig
@@ -57,6 +57,8 @@ def class_of(kind: str, builtin: dict[str, str]) -> type:
 
 def import_user_module(module: str) -> Any:
     """Import a module that the user named, looking in the current folder too."""
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise UnknownKindError(f"{module!r} is no name of a module")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
@@ -70,6 +72,22 @@ def import_user_module(module: str) -> Any:
         ) from error
 
 
+def task_class(kind: str) -> type[Task]:
+    """The task class of a name in a recipe. Raises `UnknownKindError` as `class_of` does."""
+    found = class_of(kind, TASKS)
+    if not issubclass(found, Task):
+        raise UnknownKindError(f"{kind} is no Task")
+    return found
+
+
+def model_class(kind: str) -> type:
+    """The configuration class of a name in a recipe. Raises as `class_of` does."""
+    found = class_of(kind, MODELS)
+    if not hasattr(found, "build"):
+        raise UnknownKindError(f"{kind} has no `build` and so is no model")
+    return found
+
+
 def named_task(name: str) -> Task:
     """The task, with default settings, that a short name or `module:Name` stands for.
 
@@ -79,7 +97,7 @@ def named_task(name: str) -> Task:
     if ":" in name:
         import_user_module(name.partition(":")[0])
     if ":" in name or name in TASKS:
-        return class_of(name, TASKS)()
+        return _with_defaults(task_class(name))
     try:
         return GroupComposition(group=name)
     except UnknownGroupError as error:
@@ -90,4 +108,14 @@ def named_model(name: str) -> ModelConfig:
     """The model configuration, with default settings, that a name or `module:Name` stands for."""
     if ":" in name:
         import_user_module(name.partition(":")[0])
-    return class_of(name, MODELS)()
+    return _with_defaults(model_class(name))
+
+
+Kind = TypeVar("Kind")
+
+
+def _with_defaults(found: type[Kind]) -> Kind:
+    try:
+        return found()
+    except TypeError as error:
+        raise UnknownKindError(f"every field needs a default: {error}") from error

@@ -117,9 +117,11 @@ class Run:
         Raises `RunError` when the weights do not fit the recipe's model.
         """
         step = self.final_step if step is None else step
+        weights = self.weights(step)
         model = self.recipe.model.build(self.recipe.task, self.recipe.init_seed)
+        model = model.to(getattr(torch, self.recipe.dtype))
         try:
-            load_weights(model, self.weights(step))
+            load_weights(model, weights)
         except ValueError as error:
             raise RunError(f"{self.checkpoint_path(step)}: {error}") from error
         return model.to(dtype).eval() if dtype else model.eval()
@@ -149,7 +151,15 @@ class Run:
     def status(self) -> dict[str, Any]:
         """What was last said about the run: `state` and more; a dead owner reads `interrupted`."""
         status = self.read_json("status.json")
-        if status.get("state") in ("training", "evaluating") and not is_locked(self._lock_path):
+        if status.get("state") == "evaluating" and is_locked(self._lock_path):
+            return status
+        return self.training_status()
+
+    def training_status(self) -> dict[str, Any]:
+        """How its training stands, whatever is done with the run now."""
+        status = self.read_json("status.json")
+        status = status.get("training", status)
+        if status.get("state") == "training" and not is_locked(self._lock_path):
             status["state"] = "interrupted"
         return status
 
@@ -174,9 +184,12 @@ class Run:
         """A JSON file of the folder, or an empty dict when it is not there."""
         path = self.path / name
         try:
-            return json.loads(path.read_text()) if path.exists() else {}
+            data = json.loads(path.read_text()) if path.exists() else {}
         except json.JSONDecodeError as error:
             raise RunError(f"{path} is damaged: {error}") from error
+        if not isinstance(data, dict):
+            raise RunError(f"{path} is damaged: it holds no JSON object")
+        return data
 
     def write_json(self, name: str, data: Mapping[str, Any]) -> None:
         """Write a JSON file of the folder."""
@@ -199,9 +212,12 @@ class Run:
         if not path.exists():
             return pd.DataFrame({c: pd.Series(dtype=kind) for c, kind in columns.items()})
         try:
-            return pd.read_parquet(path)
+            table = pd.read_parquet(path)
         except (OSError, ValueError) as error:
-            raise RunError(f"{path} is damaged ({error}): remove it and evaluate again") from error
+            raise RunError(f"{path} is damaged ({error}): remove it") from error
+        if missing := [column for column in columns if column not in table]:
+            raise RunError(f"{path} is damaged (it has no column {missing[0]!r}): remove it")
+        return table
 
     def _write_table(self, name: str, table: pd.DataFrame) -> None:
         with atomic_path(self.path / name) as temporary:

@@ -278,3 +278,19 @@ def test_a_transformer_on_a_group_of_ones_own(tmp_path):
     assert evaluate_run(run) == []
     assert run.summary()["key_irreps"] == []
     assert run.summary()["key_irreps_rule"].startswith("none: the test accuracy")
+
+
+def test_a_killed_evaluation_leaves_the_training_status(run):
+    run.write_status("done", step=100)
+    run.write_status("evaluating", training=run.training_status())  # and then the process is gone
+    assert run.status()["state"] == "done"
+    evaluate_run(run, final=True)
+    assert run.read_json("status.json")["state"] == "done"
+
+
+@pytest.mark.parametrize(("module", "name"), [("own_plain", "plain"), ("own_loss", "loss/test")])
+def test_a_users_metric_takes_no_name_that_is_ours(run, tmp_path, monkeypatch, module, name):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / f"{module}.py").write_text(f"def own(model, task):\n    return {{{name!r}: 1.0}}\n")
+    (problem,) = evaluate_run(run, final=True, metrics=[f"{module}:own"])
+    assert f"cannot be named {name!r}" in problem.reason

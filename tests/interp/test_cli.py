@@ -112,3 +112,21 @@ def test_value_of_reads_both_spellings():
     assert value_of("--split-seed", ["--lr", "1", "--split_seed=4"]) == "4"
     assert value_of("--split-seed", ["--split-seed", "4"]) == "4"
     assert value_of("--split-seed", ["--lr", "1"]) is None
+
+
+def test_one_bad_run_of_several_does_not_stop_the_others(tmp_path, capsys):
+    assert main(["train", *SMALL, "--seeds", "0..1", "--to", str(tmp_path)]) == 0
+    bad, good = (tmp_path / f"C7_mlp_seed{seed}" for seed in (0, 1))
+    for checkpoint in (bad / "checkpoints").iterdir():
+        checkpoint.write_bytes(b"damaged")
+    assert main(["evaluate", str(tmp_path), str(good), "--final", "--quiet"]) == 1
+    assert str(bad) in capsys.readouterr().err
+    assert Run(good).summary()["step"] == 20 and Run(bad).summary() == {}
+    assert main(["report", str(tmp_path), "--to", str(tmp_path)]) == 2
+
+
+@pytest.mark.parametrize("flags", [["--lr", "-1"], ["--d-mlp", "0"], ["--betas", "2", "0.9"]])
+def test_a_wrong_number_leaves_no_folder(flags, tmp_path, capsys):
+    assert main(["train", "C5", *flags, "--to", str(tmp_path / "runs")]) == 2
+    assert "must be" in capsys.readouterr().err.replace("both ", "")
+    assert not (tmp_path / "runs").exists()

@@ -117,7 +117,7 @@ def test_files_that_do_not_belong_together_are_refused(
 ) -> None:
     save_state(next(states), {0: runs[0]})
     save_state(next(states), {1: runs[1], 2: runs[2]})
-    with pytest.raises(RunError, match=r"seed0 is not at step 1 .* remove the resume.safetensors"):
+    with pytest.raises(RunError, match=r"seed0 is not at step 1 .* move that folder away"):
         loaded(runs)
 
 

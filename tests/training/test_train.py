@@ -461,3 +461,50 @@ def test_an_imported_run_is_finished(tmp_path: Path) -> None:
     before = run.weights()
     train([RECIPE], tmp_path)
     assert run.steps == [25] and same(run.weights(), before)
+
+
+class Features(nn.Module):
+    """A network with a buffer that is drawn from the seed."""
+
+    def __init__(self, task: Task, seed: int) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.register_buffer("features", torch.randn(len(task.vocabulary), 8, generator=generator))
+        self.readout = nn.Parameter(torch.zeros(8, len(task.outputs)))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.features[tokens] @ self.readout
+
+
+@dataclass(frozen=True)
+class FeaturesConfig:
+    def build(self, task: Task, seed: int) -> Features:
+        return Features(task, seed)
+
+
+def test_each_seed_has_its_own_buffers(tmp_path: Path) -> None:
+    recipe = Recipe(RunningMaximum(), FeaturesConfig(), schedule=LONG, dtype="float64")
+    runs = at_once(seeds(recipe, 2), tmp_path)
+    (alone,) = train([recipe.with_seed(1)], tmp_path / "alone")
+    torch.testing.assert_close(runs[1].weights(), alone.weights(), rtol=0, atol=1e-12)
+
+
+def test_an_impossible_recipe_leaves_no_folder(tmp_path: Path) -> None:
+    recipe = Recipe(Mean(), TRANSFORMER, schedule=LONG)
+    wrong = dataclasses.replace(recipe, task=TwoMeans())
+    with pytest.raises(ValueError, match="regression with 2 outputs"):
+        train([wrong], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@dataclass(frozen=True)
+class TwoMeans(Mean):
+    outputs = ("one", "other")
+
+
+def test_imported_weights_are_never_trained_over(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / RECIPE.name, RECIPE)
+    run.save_weights(3, State([RECIPE], CPU).weights(0))
+    run.write_manifest(imported_from="elsewhere")
+    resume(run)
+    assert run.steps == [3] and run.read_json("manifest.json")["imported_from"] == "elsewhere"

@@ -35,8 +35,10 @@ def test_a_seed_sets_weights_and_split_unless_the_split_is_fixed():
 def test_checkpoints_are_log_spaced_from_the_initial_network_to_the_last():
     assert Schedule(steps=1000, checkpoints=4).checkpoint_steps() == [0, 1, 10, 100, 1000]
     assert Schedule(steps=0).checkpoint_steps() == [0]
-    # The published rule gave 727 files for 250,000 epochs; step 0 comes on top.
-    assert len(Schedule(steps=250_000, checkpoints=1000).checkpoint_steps()) == 728
+    # As many as the published rule gave files for 250,000 epochs.
+    assert len(Schedule(steps=250_000, checkpoints=1000).checkpoint_steps()) == 727
+    for steps in range(1900, 2100):  # the last power is the last step, not a step before it
+        assert steps - 1 not in Schedule(steps=steps, checkpoints=60).checkpoint_steps()
 
 
 def changed(path: str, value: object) -> str:
@@ -59,6 +61,11 @@ def changed(path: str, value: object) -> str:
         ("model.kind", "mpl", "unknown kind 'mpl'.*did you mean 'mlp'"),
         ("task.kind", "not_imported_yet:Task", "--allow-module not_imported_yet"),
         ("task.kind", "os:system", "names no dataclass"),
+        ("schedule.steps", "20", "steps is '20': it must be"),
+        ("schedule", None, "wrong kind"),
+        ("task.group", 5, "group is 5: it must be"),
+        ("optimizer.lr", -1.0, "lr is -1.0: it must be at least 0"),
+        ("model.d_mlp", 0, "d_mlp is 0: it must be at least 1"),
         ("model.kind", "interp.runs.recipe:AdamW", "has no `build`"),
         ("task.kind", "interp.runs.recipe:AdamW", "is no Task"),
     ],
