@@ -150,6 +150,8 @@ class Evaluate(Common):
 def evaluate(arguments: list[str]) -> int:
     """Measure every checkpoint of runs: `interp evaluate RUN [RUN ...]`."""
     options = parse(Evaluate, "evaluate", arguments)
+    if options.workers < 1:
+        raise UsageError(f"--workers is {options.workers}: it must be at least 1")
     from analysis.evaluate import evaluate_run
     from analysis.metric_sets import metric_sets
     from interp.models.device import resolve_device

@@ -165,9 +165,11 @@ def train_experiments(options: Options) -> int:
         return 0
     if not picked:
         raise UsageError("name at least one experiment, or `universality`, or `all`")
+    from interp.models.device import resolve_device
     from training.progress import shown
     from training.train import train
 
+    resolve_device(options.device)  # a wrong one is not every experiment's failure
     failed = 0
     with progress(options.quiet) as show:
         for experiment in picked:

@@ -33,6 +33,7 @@ def alternating_elements(degree: int) -> list[Permutation]:
 
 
 def is_even(p: Permutation) -> bool:
+    """Whether it is a product of an even number of transpositions."""
     return sum(len(cycle) - 1 for cycle in cycles(p)) % 2 == 0
 
 
