@@ -2,6 +2,8 @@
 
 import json
 import math
+import shutil
+import subprocess
 
 import pandas as pd
 import pytest
@@ -143,3 +145,18 @@ def test_two_runs_for_one_row_are_refused(tmp_path, made_run, capsys):
     made_run("b", "C5", values={})
     assert tables(tmp_path) == 2
     assert "are both C5 mlp seed 1" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex")
+def test_every_table_compiles(tmp_path, two_seeds):
+    tables(tmp_path)
+    names = sorted(path.stem for path in (tmp_path / "out").glob("*.tex"))
+    assert len(names) == 5
+    inputs = "\n".join(rf"\input{{{name}}}\par" for name in names)
+    head = r"\documentclass{article}\usepackage{booktabs}\begin{document}\tiny"
+    page = tmp_path / "out" / "page.tex"
+    page.write_text(f"{head}\n{inputs}\n\\end{{document}}\n")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", page.name]
+    done = subprocess.run(command, cwd=page.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert page.with_suffix(".pdf").stat().st_size > 0
