@@ -58,7 +58,7 @@ class GroupComposition(Task):
         return self.finite_group.element_names
 
     @property
-    def max_length(self) -> int:
+    def context_length(self) -> int:
         """2, or 3 with '='."""
         return 2 + self.equals_token
 

@@ -49,6 +49,8 @@ class Task(ABC):
     """Draws the train/test split."""
 
     loss: ClassVar[Literal["cross_entropy", "mean_squared_error"]] = "cross_entropy"
+    attention: ClassVar[Literal["causal", "bidirectional"]] = "causal"
+    """What a transformer needs: bidirectional where an answer depends on later tokens."""
 
     @property
     @abstractmethod
@@ -67,8 +69,13 @@ class Task(ABC):
 
     @property
     @abstractmethod
-    def max_length(self) -> int:
+    def context_length(self) -> int:
         """Tokens in the longest sequence, BOS and the like included."""
+
+    @property
+    def pad_token(self) -> int | None:
+        """The id of the token that fills shorter sequences up; networks never attend to it."""
+        return None
 
     @abstractmethod
     def examples(self, split: Split = "all") -> Examples:

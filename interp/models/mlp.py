@@ -84,10 +84,10 @@ class HookedBilinear(HookedRootModule):
 
 
 def _sizes(task: Task) -> tuple[int, int]:
-    if task.max_length < 2:
+    if task.context_length < 2:
         raise ValueError(
-            f"the sequences of {task.name} have {task.max_length} token: this network reads two; "
-            "use a transformer"
+            f"the sequences of {task.name} have {task.context_length} token: this network reads "
+            "two; use a transformer"
         )
     return len(task.vocabulary), len(task.outputs)
 

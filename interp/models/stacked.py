@@ -106,6 +106,7 @@ def last_mlp(
     W_pos = parameters["pos_embed.W_pos"][:, None, :n_positions]
     table = (parameters["embed.W_E"][:, :, None] + W_pos).flatten(1, 2)
     rows = tokens * n_positions + torch.arange(n_positions, device=tokens.device)
+    pads = None if model.pad_token is None else tokens == model.pad_token
     residual = table[:, :0]  # [instance, example, position, d_model], after the first block
     for layer in range(config.n_layers):
         block = f"blocks.{layer}."
@@ -121,7 +122,8 @@ def last_mlp(
             k, v = _multiply(residual, W_K), _multiply(residual, W_V)
             residual = residual[:, :, start:]
             q = _multiply(residual, W_Q)
-        z = _attend(q, k, v, config.n_heads, causal=config.attention_dir == "causal")
+        causal = config.attention_dir == "causal"
+        z = _attend(q, k, v, config.n_heads, pads, causal=causal)
         residual = residual + _multiply(z, parameters[f"{block}attn.W_O"].flatten(1, 2))
         pre = _multiply(residual, parameters[f"{block}mlp.W_in"])
         post = pre.relu() if config.act_fn == "relu" else gelu(pre)
@@ -181,19 +183,28 @@ def _multiply(values: Tensor, matrix: Tensor) -> Tensor:
     return (values.flatten(1, -2) @ matrix).unflatten(1, values.shape[1:-1])
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, n_heads: int, *, causal: bool) -> Tensor:
-    """Scaled dot-product attention; the queries are those of the last positions."""
+def _attend(
+    q: Tensor, k: Tensor, v: Tensor, n_heads: int, pads: Tensor | None, *, causal: bool
+) -> Tensor:
+    """Scaled dot-product attention; the queries are those of the last positions.
+
+    No query sees a key where `pads`, [instance, example, key], is true.
+    """
     q, k, v = (x.unflatten(-1, (n_heads, -1)) for x in (q, k, v))
     scale = math.sqrt(q.shape[-1])
     if q.shape[2] == 1:  # one query sees every key, and products this thin are no matrix products
-        pattern = ((q * k).sum(-1) / scale).softmax(dim=2)  # [instance, example, key, head]
-        return (pattern[..., None] * v).sum(dim=2, keepdim=True).flatten(3)
+        scores = (q * k).sum(-1) / scale  # [instance, example, key, head]
+        if pads is not None:
+            scores = scores.masked_fill(pads[..., None], -math.inf)
+        return (scores.softmax(dim=2)[..., None] * v).sum(dim=2, keepdim=True).flatten(3)
     q, k, v = (x.transpose(2, 3) for x in (q, k, v))
     scores = q @ k.transpose(-1, -2) / scale  # [instance, example, head, query, key]
     if causal:
         n_queries, n_keys = scores.shape[-2:]
         seen = torch.ones(n_queries, n_keys, dtype=torch.bool, device=q.device)
         scores = scores.masked_fill(~seen.tril(n_keys - n_queries), -math.inf)
+    if pads is not None:
+        scores = scores.masked_fill(pads[:, :, None, None], -math.inf)
     return (scores.softmax(dim=-1) @ v).transpose(2, 3).flatten(3)
 
 

@@ -1,46 +1,102 @@
 """The `HookedTransformer` of a task."""
 
 import math
-from typing import Any
+from dataclasses import asdict
+from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from interp.models.config import TransformerConfig
 from tasks.task import Task
 
 
-class BareTransformer(HookedTransformer):
-    """A `HookedTransformer` without normalisation, its biases frozen at zero."""
+class TaskTransformer(HookedTransformer):
+    """A `HookedTransformer` without normalisation, of given sizes, that never attends to pads.
 
-    def __init__(self, config: TransformerConfig, task: Task) -> None:
+    Every attention row is a softmax over the keys whose token is not `pad_token`, whatever the
+    direction of attention; with `start_at_layer` the tokens are those given as `tokens=`, and
+    without them no key is hidden. The weights are uninitialised memory.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_layers: int,
+        n_heads: int,
+        d_model: int,
+        d_head: int,
+        d_mlp: int,
+        n_ctx: int,
+        d_vocab: int,
+        d_vocab_out: int,
+        act_fn: Literal["relu", "gelu"] = "relu",
+        attention_dir: Literal["causal", "bidirectional"] = "causal",
+        attn_only: bool = False,
+        pad_token: int | None = None,
+    ) -> None:
         # `seed` and `init_weights` would touch the global generators.
         super().__init__(
             HookedTransformerConfig(
-                n_layers=config.n_layers,
-                n_heads=config.n_heads,
-                d_model=config.d_model,
-                d_head=config.d_head,
-                d_mlp=config.d_mlp,
-                act_fn=config.act_fn,
-                attention_dir=config.attention_dir,
+                n_layers=n_layers,
+                n_heads=n_heads,
+                d_model=d_model,
+                d_head=d_head,
+                d_mlp=d_mlp,
+                act_fn=act_fn,
+                attention_dir=attention_dir,
+                attn_only=attn_only,
                 normalization_type=None,
-                n_ctx=task.max_length,
-                d_vocab=len(task.vocabulary),
-                d_vocab_out=len(task.outputs),
+                n_ctx=n_ctx,
+                d_vocab=d_vocab,
+                d_vocab_out=d_vocab_out,
                 device="cpu",
                 dtype=torch.float32,
                 init_weights=False,
             )
         )
-        self.config = config
+        self.pad_token = pad_token
+        self._pads: Tensor | None = None  # [example, position], while a forward pass lasts
+        if pad_token is not None:
+            for block in self.blocks:
+                # A hook of torch and not of TransformerLens, whose `reset_hooks` would remove it.
+                block.attn.hook_attn_scores.register_forward_hook(self._hide_pads)
 
-    def to(self, *args: Any, **kwargs: Any) -> "BareTransformer":
+    def forward(self, input: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """As `HookedTransformer.forward`: logits [example, position, output] by default."""
+        tokens = kwargs.get("tokens") if input.is_floating_point() else input
+        if self.pad_token is not None and tokens is not None:
+            self._pads = tokens == self.pad_token
+        try:
+            return super().forward(input, *args, **kwargs)
+        finally:
+            self._pads = None
+
+    def to(self, *args: Any, **kwargs: Any) -> "TaskTransformer":
         """Move or convert, as any module does; TransformerLens' own way prints."""
         nn.Module.to(self, *args, **kwargs)
         self.cfg.device, self.cfg.dtype = str(self.W_E.device), self.W_E.dtype
         return self
+
+    def _hide_pads(self, _module: nn.Module, _inputs: object, scores: Tensor) -> Tensor:
+        if self._pads is None:
+            return scores
+        return scores.masked_fill(self._pads[..., None, None, :].to(scores.device), -math.inf)
+
+
+class BareTransformer(TaskTransformer):
+    """The network of a `TransformerConfig`, its biases frozen at zero."""
+
+    def __init__(self, config: TransformerConfig, task: Task) -> None:
+        super().__init__(
+            **asdict(config),
+            n_ctx=task.context_length,
+            d_vocab=len(task.vocabulary),
+            d_vocab_out=len(task.outputs),
+            pad_token=task.pad_token,
+        )
+        self.config = config
 
 
 def build_transformer(config: TransformerConfig, task: Task, seed: int) -> BareTransformer:

@@ -27,7 +27,7 @@ class Echo(Task):
     size: int = 3
     name = "echo"
     vocabulary = ("x", "y", "<script>")
-    max_length = 2
+    context_length = 2
 
     def examples(self, split: Split = "all") -> Examples:
         tokens = torch.tensor([[0, 1], [1, 2]])

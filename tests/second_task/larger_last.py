@@ -14,7 +14,7 @@ class LargerLast(Task):
     name = "larger_last"
     outputs = ("0", "1", "2", "3", "4")
     vocabulary = (*outputs, "|")
-    max_length = 5
+    context_length = 5
 
     def examples(self, split: Split = "all") -> Examples:
         values = torch.cartesian_prod(*[torch.arange(5)] * 4)

@@ -319,7 +319,7 @@ class NeverZero(Task):
 
     name = "never_zero"
     vocabulary = ("0", "1", "2")
-    max_length = 2
+    context_length = 2
 
     def examples(self, split: Split = "all") -> Examples:
         tokens = torch.tensor([[0, 1], [0, 2], [1, 1]])
@@ -404,7 +404,7 @@ class RunningMaximum(Task):
     name = "running_maximum"
     vocabulary = ("0", "1", "2", "3", "pad")
     outputs = ("0", "1", "2", "3")
-    max_length = 4
+    context_length = 4
 
     def examples(self, split: Split = "all") -> Examples:
         generator = torch.Generator().manual_seed(self.split_seed + (split == "test"))

@@ -1,6 +1,6 @@
 """The fast forward is the hooked forward: values and gradients, in float64."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from interp.models.config import BilinearConfig, MLPConfig, ModelConfig, TransformerConfig
 from interp.models.stacked import is_ours, stacked_logits
 from tasks.composition import GroupComposition
+from tasks.sequences import Reverse
 from tasks.task import Task
 
 TASK = GroupComposition(group="C7", equals_token=True)
+PADDED = Reverse(vocab="a..c", max_length=4)
 SMALL = {"n_heads": 2, "d_model": 8, "d_head": 4, "d_mlp": 16}
 
 
@@ -23,7 +25,7 @@ class Bag(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         self.embed = nn.Parameter(torch.randn(len(task.vocabulary), width, generator=generator))
         self.unembed = nn.Parameter(torch.randn(width, len(task.outputs), generator=generator))
-        self.register_buffer("lengths", torch.arange(1.0, task.max_length + 1)[:, None])
+        self.register_buffer("lengths", torch.arange(1.0, task.context_length + 1)[:, None])
 
     def forward(self, tokens: Tensor) -> Tensor:
         return (self.embed[tokens].cumsum(dim=1) / self.lengths).tanh() @ self.unembed
@@ -37,29 +39,32 @@ class BagConfig:
         return Bag(self.width, task, seed)
 
 
-CONFIGS = [
-    (MLPConfig(d_embed=6, d_mlp=5), 2),
-    (MLPConfig(d_embed=6, d_mlp=5, bias=True), 2),
-    (BilinearConfig(d_embed=6), 2),
-    *((TransformerConfig(**SMALL), first) for first in (0, 1, 2)),
-    *((TransformerConfig(**SMALL, attention_dir="bidirectional"), first) for first in (0, 2)),
-    *((TransformerConfig(**SMALL, n_layers=3, act_fn="gelu"), first) for first in (0, 2)),
-    (TransformerConfig(**SMALL, n_layers=2, attention_dir="bidirectional"), 1),
-    *((BagConfig(), first) for first in (0, 2)),
+BOTH_WAYS = TransformerConfig(**SMALL, attention_dir="bidirectional")
+CASES = [
+    (TASK, MLPConfig(d_embed=6, d_mlp=5), 2),
+    (TASK, MLPConfig(d_embed=6, d_mlp=5, bias=True), 2),
+    (TASK, BilinearConfig(d_embed=6), 2),
+    *((TASK, TransformerConfig(**SMALL), first) for first in (0, 1, 2)),
+    *((TASK, BOTH_WAYS, first) for first in (0, 2)),
+    *((TASK, TransformerConfig(**SMALL, n_layers=3, act_fn="gelu"), first) for first in (0, 2)),
+    (TASK, replace(BOTH_WAYS, n_layers=2), 1),
+    *((PADDED, BOTH_WAYS, first) for first in (0, 1, 4)),
+    (PADDED, replace(BOTH_WAYS, n_layers=3), 1),
+    (PADDED, TransformerConfig(**SMALL, n_layers=2), 1),
+    *((TASK, BagConfig(), first) for first in (0, 2)),
 ]
 
 
 @pytest.mark.parametrize("n_examples", [19, 5])  # more than there are tokens, and fewer
-@pytest.mark.parametrize(("config", "first_scored"), CONFIGS)
+@pytest.mark.parametrize(("task", "config", "first_scored"), CASES)
 def test_values_and_gradients_are_those_of_the_hooked_forward(
-    config: ModelConfig, first_scored: int, n_examples: int
+    task: Task, config: ModelConfig, first_scored: int, n_examples: int
 ) -> None:
-    models = [config.build(TASK, seed).to(torch.float64) for seed in (0, 1)]
+    models = [config.build(task, seed).to(torch.float64) for seed in (0, 1)]
     for model in models:  # so that a bias shows
         if isinstance(config, MLPConfig) and config.bias:
             model.b_in.data.normal_(generator=torch.Generator().manual_seed(5))
-    tokens = torch.stack([TASK.examples("train").tokens, TASK.examples("test").tokens[:19]])
-    tokens = tokens[:, :n_examples]
+    tokens = torch.stack([task.examples(split).tokens[:n_examples] for split in ("train", "test")])
     parameters = {
         name: torch.stack([dict(model.named_parameters())[name].detach() for model in models])
         for name, _ in models[0].named_parameters()
@@ -67,7 +72,8 @@ def test_values_and_gradients_are_those_of_the_hooked_forward(
     for parameter in parameters.values():
         parameter.requires_grad_()
     ours = stacked_logits(models[0], parameters, tokens, first_scored)
-    theirs = [m(t)[:, first_scored - 3 :] for m, t in zip(models, tokens, strict=True)]
+    n_scored = tokens.shape[2] - first_scored
+    theirs = [m(t)[:, -n_scored:] for m, t in zip(models, tokens, strict=True)]
     expected = torch.stack(theirs)
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-13)
 
