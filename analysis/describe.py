@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from interp.models.config import BilinearConfig, MLPConfig, TransformerConfig
+from interp.models.config import BilinearConfig, CompiledConfig, MLPConfig, TransformerConfig
 from interp.runs.recipe import Recipe
 from interp.runs.run import Run
 from tasks.composition import GroupComposition
@@ -72,7 +72,9 @@ def _final_scores(history: pd.DataFrame) -> dict[str, float]:
 
 
 def _generalised_at(run: Run) -> int | None:
-    """The first recorded step with a test accuracy of 0.99."""
+    """The first recorded step with a test accuracy of 0.99, if there was any training."""
+    if run.recipe.schedule.steps == 0:
+        return None
     history, metrics = run.history(), run.metrics()
     if "accuracy" in history:
         rows = history.loc[(history["split"] == "test") & (history["accuracy"] >= GENERALISED)]
@@ -85,6 +87,8 @@ def _generalised_at(run: Run) -> int | None:
 def _state(run: Run) -> str:
     if not run.steps:
         return "no checkpoints"
+    if run.recipe.schedule.steps == 0:
+        return "not trained"
     if run.final_step < run.recipe.schedule.steps:
         return f"trained to step {run.final_step:,} of {run.recipe.schedule.steps:,}"
     return "trained" if run.summary() else "trained, not evaluated"
@@ -140,6 +144,9 @@ def describe_model(recipe: Recipe) -> str:
             )
         case BilinearConfig(d_embed):
             return f"a bilinear network: the product of two embeddings of width {d_embed}"
+        case CompiledConfig(hardness):
+            gap = "" if hardness is None else f", attention scores {hardness:g} apart"
+            return f"a transformer compiled from the RASP program that solves the task{gap}"
         case model:
             return f"{type(model).__name__} ({_fields(model)})"
 

@@ -19,7 +19,7 @@ from analysis.describe import (
     same_but_seeds,
 )
 from analysis.metrics import METRICS
-from analysis.plots.gallery import curve_figures, embedding_figures, seed_figures
+from analysis.plots.gallery import curve_figures, model_figures, seed_figures
 from interp.runs.run import Run
 from tasks.atomic import atomic_path
 
@@ -97,6 +97,7 @@ MAX_OTHERS = 12
 
 # The pictures that tell the story, in its order, with a caption; the others are folded away.
 STORY = {
+    "program": "What each head and each MLP computes; grey parts do nothing.",
     "loss": "Where the test loss falls long after the training loss, the network grokked.",
     "accuracy": "",
     "logits_similarity_by_irrep": (
@@ -186,7 +187,7 @@ def _section(runs: list[Run]) -> Section:
     recipe = runs[0].recipe
     found = [findings(run) for run in runs]
     several = len(runs) > 1
-    own = [_pictures(curve_figures([run]) | embedding_figures(run)) for run in runs]
+    own = [_pictures(curve_figures([run]) | model_figures(run)) for run in runs]
     tables = [
         _table(SCORES, found),
         _table(IRREPS, found),

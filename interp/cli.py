@@ -45,8 +45,9 @@ class Common:
 class Train(Common):
     """Train one network for each seed."""
 
-    model: str = "mlp"
-    """transformer, mlp, bilinear, or my_module:MyConfig (transformer for tasks of your own)."""
+    model: str | None = None
+    """transformer, small, medium, large, compiled_shape, mlp, bilinear or my_module:MyConfig. Not
+    given: mlp for groups, medium for sequence tasks, transformer for tasks of your own."""
     seeds: str = "0"
     """Seeds, such as 0..3 or 1,5,7. Each draws its initial weights, and its split."""
     to: Path = Path("runs")
@@ -57,41 +58,65 @@ class Train(Common):
 
 def train(arguments: list[str]) -> int:
     """Train networks on a task: `interp train S5 --model mlp --seeds 0..3`."""
-    from interp.runs.recipe import Recipe
+    from interp.runs.registry import COMPILED_SHAPE, named_model
 
-    asks_help = not arguments or arguments[0] in ("-h", "--help")
-    if not asks_help and arguments[0].startswith("-"):
-        raise UsageError("the task comes first: `interp train S5 --model mlp`")
-    task_name, *flags = ["S5", "--help"] if asks_help else arguments
+    task_name, flags = _task_and_flags(arguments, "train", "S5")
     start = _default_recipe(task_name, value_of("--model", flags))
-    parts = ("task", "model", "optimizer", "schedule", "dtype")
+    options, recipe = _parse_recipe(Train, start, "train", flags)
+    if options.model == COMPILED_SHAPE:  # of the task that the flags describe
+        start = replace(start, model=named_model(COMPILED_SHAPE, recipe.task))
+        options, recipe = _parse_recipe(Train, start, "train", flags)
+    split_seed = recipe.split_seed if value_of("--split-seed", flags) else None
+    recipes = [recipe.with_seed(seed, split_seed) for seed in parse_seeds(options.seeds)]
+    return _train(recipes, options)
+
+
+def _task_and_flags(arguments: list[str], command: str, example: str) -> tuple[str, list[str]]:
+    """The name of the task, which comes first, and the rest; help is shown for `example`."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        return example, ["--help"]
+    if arguments[0].startswith("-"):
+        raise UsageError(f"the task comes first: `interp {command} {example}`")
+    return arguments[0], arguments[1:]
+
+
+def _parse_recipe(
+    options: type[Any],
+    start: "Recipe",
+    command: str,
+    flags: list[str],
+    parts: Sequence[str] = ("task", "model", "optimizer", "schedule"),
+) -> "tuple[Any, Recipe]":
+    """The command's own options, and `start` with the flags' changes to these parts."""
+    values = {part: getattr(start, part) for part in parts}
     fields: list[Any] = [
-        ("options", OmitArgPrefixes[Train]),
-        *(
-            (part, OmitArgPrefixes[type(getattr(start, part))], getattr(start, part))
-            for part in parts[:-1]
-        ),
+        ("options", OmitArgPrefixes[options]),
+        *((part, OmitArgPrefixes[type(value)], value) for part, value in values.items()),
         ("dtype", Literal["float32", "float64"], start.dtype),
     ]
-    parsed: Any = parse(make_dataclass("Train", fields, frozen=True), "train TASK", flags)
-    recipe = Recipe(**{part: getattr(parsed, part) for part in parts})
-    split_seed = recipe.split_seed if value_of("--split-seed", flags) else None
-    recipes = [recipe.with_seed(seed, split_seed) for seed in parse_seeds(parsed.options.seeds)]
-    return _train(recipes, parsed.options)
+    parsed = parse(make_dataclass(options.__name__, fields, frozen=True), f"{command} TASK", flags)
+    changed = {part: getattr(parsed, part) for part in (*parts, "dtype")}
+    return parsed.options, replace(start, **changed)
 
 
 def _default_recipe(task_name: str, model_name: str | None) -> "Recipe":
     """What the flags of `interp train` then change."""
-    from interp.runs.recipe import Recipe
+    from interp.runs.recipe import AdamW, Recipe, Schedule
     from interp.runs.registry import named_model, named_task
     from tasks.composition import GroupComposition
+    from tasks.sequences import SequenceTask
 
     task = named_task(task_name)
+    if isinstance(task, SequenceTask):
+        model = named_model(model_name or "medium", task)
+        # A shorter memory of the squared gradients lets the loss leap up once it is near zero.
+        optimizer = AdamW(lr=3e-3, betas=(0.9, 0.999), weight_decay=0.01)
+        return Recipe(task, model, optimizer, Schedule(steps=2000, batch_size=512))
     is_group = isinstance(task, GroupComposition)
     model_name = model_name or ("mlp" if is_group else "transformer")
     if isinstance(task, GroupComposition) and model_name == "transformer":
         task = replace(task, equals_token=True)
-    return Recipe(task=task, model=named_model(model_name))
+    return Recipe(task=task, model=named_model(model_name, task))
 
 
 def _train(recipes: "list[Recipe]", options: Train) -> int:
@@ -105,6 +130,42 @@ def _train(recipes: "list[Recipe]", options: Train) -> int:
         )
     for run in runs:
         print(run.path)
+    return 0
+
+
+@dataclass(frozen=True)
+class Compile:
+    """Compile the program that solves a task into a transformer."""
+
+    to: Path | None = None
+    """The run folder to write. Not given: runs/TASK."""
+    check_up_to: int = 5
+    """Compare the network with the interpreter on every input of up to this many tokens."""
+    check_random: int = 1000
+    """And on this many random inputs of any length."""
+
+
+def compile_(arguments: list[str]) -> int:
+    """Compile a RASP program into a transformer: `interp compile peak --max-length 10`."""
+    from interp.rasp import check, compile_task, inputs
+    from interp.runs.recipe import Recipe, Schedule
+    from interp.runs.registry import named_model, named_task
+    from interp.runs.run import Run
+    from training.train import resume as carry_out
+
+    task_name, flags = _task_and_flags(arguments, "compile", "peak")
+    task = named_task(task_name)
+    start = Recipe(task, named_model("compiled", task), schedule=Schedule(steps=0))
+    options, recipe = _parse_recipe(Compile, start, "compile", flags, parts=("task", "model"))
+    compiled = compile_task(recipe.task, hardness=recipe.model.hardness, dtype=recipe.dtype)
+    print(compiled.explain())
+    found = check(compiled, inputs(compiled.encoding, options.check_up_to, options.check_random))
+    print(found)
+    if found.n_wrong:
+        return FAILED
+    run = Run.create(options.to or Path("runs") / recipe.task.name, recipe)
+    carry_out(run, device="cpu")
+    print(run.path)
     return 0
 
 
@@ -274,6 +335,7 @@ def demo(arguments: list[str]) -> int:
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "demo": demo,
     "train": train,
+    "compile": compile_,
     "resume": resume,
     "evaluate": evaluate,
     "report": report,

@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from tyro.conf import Positional
 
 from analysis.describe import same_but_seeds
-from analysis.plots.gallery import Figures, curve_figures, embedding_figures, seed_figures
+from analysis.plots.gallery import Figures, curve_figures, model_figures, seed_figures
 from interp.arguments import UsageError, complain
 from interp.runs.run import Run, find_runs
 from paper.command import run_module
@@ -42,7 +42,7 @@ def figures_of(runs: list[Run]) -> dict[str, Figures]:
     names = [run.name for run in runs]
     folders = {
         run.name if names.count(run.name) == 1 else f"{run.path.parent.name}_{run.name}": (
-            curve_figures([run]) | embedding_figures(run)
+            curve_figures([run]) | model_figures(run)
         )
         for run in runs
     }

@@ -8,7 +8,10 @@ import torch
 
 from analysis.plots.curves import component_curves, curves, history_curves, total_curves
 from analysis.plots.embedding import Embedding, circles_figure, energy_figure, entries_figure
+from analysis.plots.program import explanation_figure
 from analysis.plots.seeds import key_irrep_frequency, key_irrep_number, learning_order
+from interp.models.config import CompiledConfig
+from interp.rasp import compile_task
 from interp.runs.run import Run
 from tasks.composition import GroupComposition
 
@@ -99,6 +102,8 @@ BY_IRREP: dict[str, tuple[str, str, bool]] = {
 
 def curve_figures(runs: Sequence[Run]) -> Figures:
     """Everything that was recorded along training; several runs give faint lines and means."""
+    if runs[0].recipe.schedule.steps == 0:
+        return {}
     history = _joined(runs, Run.history)
     metrics = _without_repeats(_joined(runs, Run.metrics))
     first = _key_irreps(runs)
@@ -175,7 +180,16 @@ def seed_figures(runs: Sequence[Run]) -> Figures:
     }
 
 
-def embedding_figures(run: Run) -> Figures:
+def model_figures(run: Run) -> Figures:
+    """The network itself: a compiled one's program, or embeddings in the basis of the irreps."""
+    recipe = run.recipe
+    if isinstance(recipe.model, CompiledConfig):
+        compiled = compile_task(recipe.task, hardness=recipe.model.hardness)
+        return {"program": explanation_figure(compiled.explain())}
+    return _embeddings(run)
+
+
+def _embeddings(run: Run) -> Figures:
     """The final embeddings in the basis of the irreps; nothing for a run without such a thing."""
     task = run.recipe.task
     if not isinstance(task, GroupComposition) or not run.steps:

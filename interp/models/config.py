@@ -61,6 +61,29 @@ class TransformerConfig(_Sizes):
         return build_transformer(self, task, seed)
 
 
+PRESETS = {
+    "small": TransformerConfig(n_layers=2, n_heads=2, d_model=16, d_head=8, d_mlp=64),
+    "medium": TransformerConfig(n_layers=2, n_heads=2, d_model=24, d_head=12, d_mlp=76),
+    "large": TransformerConfig(n_layers=6, n_heads=4, d_model=128, d_head=32, d_mlp=240),
+}
+"""Sizes for the sequence tasks: 7, 13 and 770 thousand parameters on peak in the digits 0 to 9."""
+
+
+@dataclass(frozen=True)
+class CompiledConfig:
+    """The transformer whose weights are compiled from the RASP program that solves the task."""
+
+    hardness: float | None = None
+    """Gap between the attention scores of selected and other keys. Not given: the smallest that
+    keeps every attention row within 1e-6 of what the program says."""
+
+    def build(self, task: Task, seed: int) -> Module:
+        """A `TaskTransformer`; nothing is drawn, so `seed` does not matter."""
+        from interp.rasp import compile_task
+
+        return compile_task(task, hardness=self.hardness).model
+
+
 @dataclass(frozen=True)
 class MLPConfig(_Sizes):
     """One hidden layer on two embeddings: ReLU([E_a[a]; E_b[b]] W_in) W_U.

@@ -7,17 +7,32 @@ import sys
 from typing import Any, TypeVar
 
 from interp.arguments import nearest
-from interp.models.config import ModelConfig
+from interp.models.config import PRESETS, ModelConfig, TransformerConfig
 from tasks.composition import GroupComposition
 from tasks.groups import UnknownGroupError
 from tasks.task import Task
 
-TASKS = {"group_composition": "tasks.composition:GroupComposition"}
+TASKS = {
+    "group_composition": "tasks.composition:GroupComposition",
+    "peak": "tasks.sequences.peaks:Peak",
+    "dominant_peak": "tasks.sequences.peaks:DominantPeak",
+    "palindrome": "tasks.sequences.mirror:Palindrome",
+    "reverse": "tasks.sequences.mirror:Reverse",
+    "fraction": "tasks.sequences.counting:Fraction",
+    "fraction_classes": "tasks.sequences.counting:FractionClasses",
+    "histogram": "tasks.sequences.counting:Histogram",
+    "sort": "tasks.sequences.ordering:Sort",
+    "triplets": "tasks.sequences.ordering:Triplets",
+    "program": "interp.rasp.tasks:ProgramTask",
+}
+MODULAR_ADDITION = "modular_addition"
 MODELS = {
     "transformer": "interp.models.config:TransformerConfig",
+    "compiled": "interp.models.config:CompiledConfig",
     "mlp": "interp.models.config:MLPConfig",
     "bilinear": "interp.models.config:BilinearConfig",
 }
+COMPILED_SHAPE = "compiled_shape"
 
 
 class UnknownKindError(ValueError):
@@ -91,24 +106,52 @@ def model_class(kind: str) -> type:
 def named_task(name: str) -> Task:
     """The task, with default settings, that a short name or `module:Name` stands for.
 
-    A group's name, or its definition by generators, means composition in that group. Raises
-    `UnknownKindError` when the name stands for nothing.
+    A group's name, or its definition by generators, means composition in that group; a RASP
+    program in a module of the user's means to say what it says. Raises `UnknownKindError` when
+    the name stands for nothing.
     """
     if ":" in name:
-        import_user_module(name.partition(":")[0])
+        module, _, attribute = name.partition(":")
+        found = getattr(import_user_module(module), attribute, None)
+        if found is not None and not isinstance(found, type):
+            from interp.rasp import ProgramTask  # the compiler takes a second to import
+
+            return ProgramTask(program=name)
     if ":" in name or name in TASKS:
         return _with_defaults(task_class(name))
+    if name == MODULAR_ADDITION:
+        return GroupComposition(group="C53", train_fraction=0.4)
     try:
         return GroupComposition(group=name)
     except UnknownGroupError as error:
-        raise UnknownKindError(f"there is no task {name!r}: {error}") from error
+        hint = nearest(name, [*TASKS, MODULAR_ADDITION])
+        raise UnknownKindError(f"there is no task {name!r}{hint}: {error}") from error
 
 
-def named_model(name: str) -> ModelConfig:
-    """The model configuration, with default settings, that a name or `module:Name` stands for."""
+def named_model(name: str, task: Task) -> ModelConfig:
+    """The model configuration, with default settings, that a name or `module:Name` stands for.
+
+    A transformer attends in the direction that `task` needs. "compiled_shape" has the sizes of
+    the transformer that is compiled for `task`. Raises `UnknownKindError` when the name stands
+    for nothing.
+    """
     if ":" in name:
         import_user_module(name.partition(":")[0])
-    return _with_defaults(model_class(name))
+        return _with_defaults(model_class(name))
+    if name == COMPILED_SHAPE:
+        from interp.rasp import compiled_shape  # the compiler is needed for nothing else here
+
+        return compiled_shape(task)
+    names = [*MODELS, *PRESETS, COMPILED_SHAPE]
+    if name not in names:
+        raise UnknownKindError(
+            f"there is no model {name!r}: allowed are {', '.join(names)} and a class of your own "
+            f"as 'module:Name'{nearest(name, names)}"
+        )
+    model = PRESETS.get(name) or _with_defaults(model_class(name))
+    if isinstance(model, TransformerConfig):
+        return dataclasses.replace(model, attention_dir=task.attention)
+    return model
 
 
 Kind = TypeVar("Kind")

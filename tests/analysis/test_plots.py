@@ -10,7 +10,7 @@ import torch
 from analysis.plots import curves as curve_plots
 from analysis.plots.curves import component_curves, curves, history_curves, total_curves
 from analysis.plots.embedding import Embedding, circles_figure, energy_figure, entries_figure
-from analysis.plots.gallery import curve_figures, embedding_figures, seed_figures
+from analysis.plots.gallery import curve_figures, model_figures, seed_figures
 from analysis.plots.seeds import key_irrep_frequency, key_irrep_number, learning_order
 from analysis.plots.style import line_style
 from interp.models.config import MLPConfig, TransformerConfig
@@ -175,11 +175,11 @@ def test_an_mlp_has_two_embeddings_and_a_transformer_one(tmp_path):
     task = GroupComposition("C5")
     mlp = run_of(tmp_path / "mlp", MLPConfig(8, 6), task, key_irreps=["freq_1"])
     names = {f"embed_{operand}_{what}" for operand in "ab" for what in ("energy", "circles")}
-    assert set(embedding_figures(mlp)) == names
+    assert set(model_figures(mlp)) == names
     task = GroupComposition("S3", equals_token=True)
     config = TransformerConfig(d_model=8, n_heads=1, d_head=4, d_mlp=6)
     transformer = run_of(tmp_path / "transformer", config, task, key_irreps=["sign"])
-    figures = embedding_figures(transformer)
+    figures = model_figures(transformer)
     assert set(figures) == {"embed_a_energy", "embed_a_in_sign"}
     assert "principal direction" in figures["embed_a_energy"].layout.xaxis.title.text
 

@@ -9,6 +9,7 @@ import pytest
 from interp.arguments import UsageError, parse_seeds, value_of
 from interp.cli import main
 from interp.runs.run import Run
+from tasks.composition import GroupComposition
 
 SMALL = ["C7", "--d-embed", "8", "--d-mlp", "8", "--steps", "20", "--checkpoints", "3", "--quiet"]
 
@@ -46,6 +47,34 @@ def test_train_then_evaluate_then_report(tmp_path, capsys):
     assert "C7_mlp_seed1" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.parametrize("task", ["reverse", "fraction"])
+def test_a_sequence_task_is_trained_and_measured(task, tmp_path):
+    flags = ["--vocab", "x,y", "--max-length", "4", "--steps", "30", "--checkpoints", "2"]
+    flags += ["--lr", "1e-2", "--seeds", "0..1", "--to", str(tmp_path), "--quiet"]
+    assert main(["train", task, *flags]) == 0
+    run = Run(tmp_path / f"{task}_transformer_seed1")
+    assert run.recipe.task.vocab == "x,y" and run.recipe.task.max_length == 4
+    assert run.recipe.model.attention_dir == ("causal" if task == "fraction" else "bidirectional")
+    assert run.recipe.optimizer.weight_decay < 0.1
+    assert main(["evaluate", str(run.path), "--final", "--quiet"]) == 0
+    last = run.history().query("step == 30 and split == 'test'").iloc[0]
+    assert run.summary()["loss/test"] == pytest.approx(last["loss"], rel=1e-5)
+    if task == "reverse":
+        assert run.summary()["accuracy/test"] == last["accuracy"]
+    losses = run.history().query("split == 'train'")["loss"]
+    assert losses.iloc[-1] < 0.8 * losses.iloc[0]
+
+
+def test_modular_addition_is_composition_in_c53(tmp_path):
+    flags = ["--steps", "1", "--to", str(tmp_path), "--quiet"]
+    assert main(["train", "modular_addition", "--equals-token", *flags]) == 0
+    assert main(["train", "modular_addition", "--group", "C13", *flags]) == 0
+    task = Run(tmp_path / "C53_mlp_seed0").recipe.task
+    assert task == GroupComposition("C53", train_fraction=0.4, equals_token=True)
+    assert len(task.examples("train")) == 1123  # of 2809, as published
+    assert Run(tmp_path / "C13_mlp_seed0").recipe.task == GroupComposition("C13")
+
+
 def test_a_fixed_split_and_a_name_of_ones_own(tmp_path):
     flags = ["--seeds", "3,5", "--split-seed", "9", "--name", "mine", "--to", str(tmp_path)]
     assert main(["train", *SMALL, *flags]) == 0
@@ -61,6 +90,10 @@ def test_a_fixed_split_and_a_name_of_ones_own(tmp_path):
         (["train", "S55"], "there is no task 'S55'"),
         (["train", "--model", "mlp"], "the task comes first"),
         (["train", "C5", "--model", "mpl"], "did you mean 'mlp'?"),
+        (["train", "peek"], "there is no task 'peek'; did you mean 'peak'?"),
+        (["train", "peak", "--model", "smal"], "did you mean 'small'?"),
+        (["train", "peak", "--max-length", "0"], "min_length must be at least 1 and at most max"),
+        (["train", "fraction", "--vocab", "a..e"], "counts the token 'x', so write x,a..e"),
         (["train", "C5", "--lrr", "1"], "there is no option '--lrr'; did you mean '--lr'?"),
         (["train", "C5", "--lr", "fast"], "--lr"),
         (["train", "C5", "--dtype", "float16"], "it must be one of float32, float64"),

@@ -1,0 +1,48 @@
+from .checking import Check, check, inputs
+from .circuit import Circuit, true_circuit
+from .compiled import CompiledModel, compile_program
+from .explain import Explanation
+from .interpret import evaluate
+from .language import (
+    RaspError,
+    SOp,
+    aggregate,
+    categorical,
+    indices,
+    listing,
+    map,
+    numerical,
+    select,
+    selector_width,
+    sequence_map,
+    tokens,
+)
+from .tasks import PROGRAMS, ProgramTask, compile_task, compiled_shape
+
+__all__ = [
+    "PROGRAMS",
+    "Check",
+    "Circuit",
+    "CompiledModel",
+    "Explanation",
+    "ProgramTask",
+    "RaspError",
+    "SOp",
+    "aggregate",
+    "categorical",
+    "check",
+    "compile_program",
+    "compile_task",
+    "compiled_shape",
+    "evaluate",
+    "indices",
+    "inputs",
+    "listing",
+    "map",
+    "numerical",
+    "select",
+    "selector_width",
+    "sequence_map",
+    "tokens",
+    "true_circuit",
+]
