@@ -2,14 +2,12 @@ from .checking import Check, check, inputs
 from .circuit import Circuit, true_circuit
 from .compiled import CompiledModel, compile_program
 from .explain import Explanation
+from .expressions import RaspError, SOp
 from .interpret import evaluate
 from .language import (
-    RaspError,
-    SOp,
     aggregate,
     categorical,
     indices,
-    listing,
     map,
     numerical,
     select,
@@ -17,6 +15,7 @@ from .language import (
     sequence_map,
     tokens,
 )
+from .printing import listing
 from .tasks import PROGRAMS, ProgramTask, compile_task, compiled_shape
 
 __all__ = [

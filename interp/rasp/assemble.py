@@ -27,7 +27,7 @@ from torch import Tensor
 from interp.models.transformer import TaskTransformer
 from interp.rasp.blocks import BOS, NUMBER, Block, Direction, Head, seen_by_attention
 from interp.rasp.domains import Domains
-from interp.rasp.language import Indices, SOp, Tokens, Value
+from interp.rasp.expressions import Indices, SOp, Tokens, Value
 from interp.rasp.units import Unit, units
 from tasks.sequences.encoding import SequenceEncoding
 

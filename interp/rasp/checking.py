@@ -8,8 +8,8 @@ import torch
 
 from interp.rasp.compiled import CompiledModel
 from interp.rasp.domains import InverseWidth
+from interp.rasp.expressions import Value
 from interp.rasp.interpret import Evaluation, evaluate
-from interp.rasp.language import Value
 from tasks.sequences.encoding import SequenceEncoding, Token
 
 TOLERANCE = 1e-5

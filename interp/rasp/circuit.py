@@ -26,8 +26,8 @@ from interp.models.graph import EMBED, POS_EMBED, UNEMBED, Edge, edges, head_nam
 from interp.rasp.blocks import BOS, NUMBER, Direction, Head
 from interp.rasp.compiled import CompiledModel
 from interp.rasp.domains import InverseWidth
+from interp.rasp.expressions import SelectorWidth, SOp, Tokens
 from interp.rasp.interpret import Evaluation
-from interp.rasp.language import SelectorWidth, SOp, Tokens
 from tasks.sequences.encoding import Token
 
 Kind = Literal["variable", "constant", "absent"]

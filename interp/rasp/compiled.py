@@ -11,20 +11,20 @@ from torch import Tensor
 
 from interp.models.transformer import TaskTransformer
 from interp.rasp.assemble import Assembly, Circuitry, Gaps, circuitry, gaps
-from interp.rasp.blocks import Direction, Lowering, layers
+from interp.rasp.blocks import Direction, layers
 from interp.rasp.domains import Domains, InverseWidth
-from interp.rasp.interpret import evaluate
-from interp.rasp.language import (
+from interp.rasp.expressions import (
     Expression,
     Named,
     RaspError,
     SelectorWidth,
     SOp,
     Value,
-    brief,
-    show,
     without_names,
 )
+from interp.rasp.interpret import evaluate
+from interp.rasp.lowering import Lowering
+from interp.rasp.printing import brief, show
 from tasks.sequences.encoding import SequenceEncoding, Token
 
 if TYPE_CHECKING:

@@ -17,8 +17,7 @@ from fractions import Fraction
 import numpy as np
 from jaxtyping import Bool
 
-from interp.rasp.interpret import as_fraction
-from interp.rasp.language import (
+from interp.rasp.expressions import (
     Aggregate,
     Both,
     Constant,
@@ -35,6 +34,7 @@ from interp.rasp.language import (
     Tokens,
     Value,
 )
+from interp.rasp.interpret import as_fraction
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -13,7 +13,7 @@ from fractions import Fraction
 import numpy as np
 from jaxtyping import Bool, Int
 
-from interp.rasp.language import (
+from interp.rasp.expressions import (
     Aggregate,
     Both,
     Constant,

@@ -4,9 +4,8 @@ Each is built from a task's vocabulary alone; what a sequence has no place for (
 of its first token) is stated as a default.
 """
 
+from interp.rasp.expressions import SOp, Value
 from interp.rasp.language import (
-    SOp,
-    Value,
     aggregate,
     indices,
     numerical,

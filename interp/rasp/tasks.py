@@ -13,8 +13,8 @@ from interp.models.config import TransformerConfig
 from interp.rasp import programs
 from interp.rasp.compiled import CompiledModel, compile_program
 from interp.rasp.domains import Domains
+from interp.rasp.expressions import RaspError, SOp, without_names
 from interp.rasp.interpret import evaluate
-from interp.rasp.language import RaspError, SOp, without_names
 from tasks.sequences.encoding import Token
 from tasks.sequences.sequence import SequenceTask
 from tasks.task import Task

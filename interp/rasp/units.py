@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from interp.rasp.blocks import NUMBER, Curve, Direction, Linear, Lookup, MlpBlock
 from interp.rasp.domains import Domains, InverseWidth
+from interp.rasp.expressions import SOp, Value
 from interp.rasp.interpret import as_fraction
-from interp.rasp.language import SOp, Value
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from interp.rasp import (
     sequence_map,
     tokens,
 )
-from interp.rasp.language import without_names
+from interp.rasp.expressions import without_names
 
 
 def doubled(x):

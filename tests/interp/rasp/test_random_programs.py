@@ -8,11 +8,9 @@ from hypothesis import strategies as st
 
 from interp.rasp.checking import check, inputs
 from interp.rasp.compiled import compile_program
+from interp.rasp.expressions import RaspError, Selector, SOp
 from interp.rasp.interpret import evaluate
 from interp.rasp.language import (
-    RaspError,
-    Selector,
-    SOp,
     aggregate,
     categorical,
     indices,
