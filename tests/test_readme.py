@@ -20,9 +20,9 @@ FASTER = {
 }
 
 
-def blocks(language: str) -> list[str]:
-    """The README's code blocks of a language, in order."""
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(language: str, page: str = README) -> list[str]:
+    """A page's code blocks of a language, in order."""
+    return re.findall(rf"```{language}\n(.*?)```", page, flags=re.DOTALL)
 
 
 def commands() -> list[list[str]]:
@@ -57,13 +57,28 @@ def test_every_command_works(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "report.html").exists() and (tmp_path / "tables" / "merge.csv").exists()
 
 
-def test_the_python_example_works(tmp_path, monkeypatch, capsys):
+def test_the_python_examples_work(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (example,) = blocks("python")
-    exec(compile(example, "README.md", "exec"), {})
+    program, training = blocks("python")
+    exec(compile(program, "README.md", "exec"), {})
+    answers, *explanation = capsys.readouterr().out.splitlines()
+    assert answers == "[[False, True, False, False]]"
+    assert any(line.startswith("L0H0") and "left = " in line for line in explanation)
+    exec(compile(training, "README.md", "exec"), {})
     irreps, numbers = capsys.readouterr().out.splitlines()
     assert irreps == "['trivial', 'standard', '5d_a', '3d_a', '3d_b']"
     assert float(numbers.split()[0]) > 0
+
+
+def test_the_guide_to_rasp_works(capsys):
+    names: dict[str, object] = {}
+    for example in blocks("python", (ROOT / "docs" / "rasp.md").read_text()):
+        exec(compile(example, "rasp.md", "exec"), names)
+    printed = capsys.readouterr().out
+    assert "share = aggregate(select(indices, indices, <=), numerical(tokens == 'x'))" in printed
+    assert "[[Fraction(0, 1), Fraction(1, 2), Fraction(2, 3)]]" in printed
+    assert "all agree" in printed
+    assert "embed->L0H0.q" in printed
 
 
 def test_the_folders_and_files_it_links_to_exist():
