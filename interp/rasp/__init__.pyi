@@ -1,6 +1,7 @@
 from .checking import Check, check, inputs
 from .circuit import Circuit, true_circuit
 from .compiled import CompiledModel, compile_program
+from .compression import CompressedModel, compress, compression_curve
 from .explain import Explanation
 from .expressions import RaspError, SOp
 from .interpret import evaluate
@@ -23,6 +24,7 @@ __all__ = [
     "Check",
     "Circuit",
     "CompiledModel",
+    "CompressedModel",
     "Explanation",
     "ProgramTask",
     "RaspError",
@@ -33,6 +35,8 @@ __all__ = [
     "compile_program",
     "compile_task",
     "compiled_shape",
+    "compress",
+    "compression_curve",
     "evaluate",
     "indices",
     "inputs",

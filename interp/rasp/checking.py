@@ -52,7 +52,7 @@ def check(compiled: CompiledModel, sequences: Sequence[Sequence[Token]]) -> Chec
             part = members[start : start + size]
             answers, leaked = _run(compiled, [sequences[i] for i in part])
             leakage = max(leakage, leaked)
-            wrong += [i for i, row in zip(part, answers, strict=True) if _differ(row, wanted[i])]
+            wrong += [i for i, row in zip(part, answers, strict=True) if differ(row, wanted[i])]
     first = tuple(sequences[min(wrong)]) if wrong else None
     return Check(len(sequences), len(wrong), first, leakage)
 
@@ -72,11 +72,12 @@ def inputs(
     return everything + [sequence[:end] for sequence, end in rows]
 
 
-def _differ(answers: Sequence[Value], wanted: Sequence[Value]) -> bool:
+def differ(answers: Sequence[Value], wanted: Sequence[Value], tolerance: float = TOLERANCE) -> bool:
+    """Whether a network's answers are others than the program's; numbers within the tolerance."""
     if any(isinstance(answer, float) for answer in answers):
         scale = max(1.0, *(abs(float(value)) for value in wanted))
         pairs = zip(answers, wanted, strict=True)
-        return any(not abs(a - float(b)) <= TOLERANCE * scale for a, b in pairs)
+        return any(not abs(a - float(b)) <= tolerance * scale for a, b in pairs)
     return list(answers) != list(wanted)
 
 

@@ -59,9 +59,15 @@ class CompiledModel:
 
         Raises `ValueError` for a token outside the vocabulary and a sequence that is too long.
         """
+        return self.answers_of(self.model, sequences)
+
+    def answers_of(
+        self, model: TaskTransformer, sequences: Sequence[Sequence[Token]]
+    ) -> list[list[Value]]:
+        """What another network with the same inputs and outputs answers. Raises as a call does."""
         tokens = self.encoding.encode(sequences)
         with torch.no_grad():
-            return self.decode(self.model(tokens.to(self.model.W_E.device)), tokens)
+            return self.decode(model(tokens.to(model.W_E.device)), tokens)
 
     def decode(
         self,

@@ -7,6 +7,7 @@ an expression.
 import operator
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, fields
+from textwrap import shorten
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -316,7 +317,7 @@ def as_sop(value: SOp | Value) -> SOp:
     if isinstance(value, SOp):
         return value
     if not isinstance(value, Hashable):
-        raise RaspError(f"{value!r} cannot be a value: it can change (it is not hashable)")
+        raise RaspError(f"{shorten(repr(value), 60)} cannot be a value: it can change")
     return Constant(value)
 
 
