@@ -8,6 +8,7 @@ published headings), LaTeX (booktabs) and Markdown, `runs.md` with what is missi
 
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -195,11 +196,16 @@ def write_tables(options: Options) -> int:
         files |= comparison_files(runs, rows, options.published)
         if count := files["comparison.csv"].count(f",{UNEXPLAINED}\n"):
             complain(f"{count} unexplained differences: see {options.out / 'comparison.md'}")
-    for name, text in files.items():
-        with atomic_path(options.out / name) as temporary:
-            temporary.write_text(text)
+    write_files(options.out, files)
     print(f"{len(rows.table)} runs in the tables, {len(rows.missing)} of 56 missing: {options.out}")
     return 0
+
+
+def write_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Write texts under their names, each whole or not at all."""
+    for name, text in files.items():
+        with atomic_path(folder / name) as temporary:
+            temporary.write_text(text)
 
 
 if __name__ == "__main__":

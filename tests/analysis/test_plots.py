@@ -11,9 +11,12 @@ from analysis.plots import curves as curve_plots
 from analysis.plots.curves import component_curves, curves, history_curves, total_curves
 from analysis.plots.embedding import Embedding, circles_figure, energy_figure, entries_figure
 from analysis.plots.gallery import curve_figures, model_figures, seed_figures
+from analysis.plots.program import explanation_figure
 from analysis.plots.seeds import key_irrep_frequency, key_irrep_number, learning_order
 from analysis.plots.style import line_style
 from interp.models.config import MLPConfig, TransformerConfig
+from interp.rasp import compile_program
+from interp.rasp.programs import sort
 from interp.runs.recipe import Recipe, Schedule
 from interp.runs.run import Run
 from tasks.composition import GroupComposition
@@ -210,3 +213,12 @@ def test_the_gallery_follows_what_was_measured(tmp_path):
     for figure in figures.values():
         assert_axes_have_titles(figure)
     assert seed_figures([run]) == {}
+
+
+def test_a_compiled_program_is_drawn_part_by_part():
+    explanation = compile_program(sort(), "abc", 4).explain()
+    figure = explanation_figure(explanation)
+    written = [annotation.text for annotation in figure.layout.annotations]
+    assert len(written) == explanation.n_layers * (explanation.n_heads + 1)
+    assert sum(text != "" for text in written) == len(explanation.parts)
+    assert any("sort = " in text and "<" not in text.replace("<br>", "") for text in written)
