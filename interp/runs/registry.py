@@ -24,6 +24,11 @@ TASKS = {
     "sort": "tasks.sequences.ordering:Sort",
     "triplets": "tasks.sequences.ordering:Triplets",
     "program": "interp.rasp.tasks:ProgramTask",
+    "copy": "tasks.iteration.kinds:Copy",
+    "parity": "tasks.iteration.kinds:Parity",
+    "polynomial": "tasks.iteration.kinds:Polynomial",
+    "group_product": "tasks.iteration.kinds:GroupProduct",
+    "mixed": "tasks.iteration.kinds:Mixed",
 }
 MODULAR_ADDITION = "modular_addition"
 MODELS = {
@@ -33,6 +38,9 @@ MODELS = {
     "bilinear": "interp.models.config:BilinearConfig",
 }
 COMPILED_SHAPE = "compiled_shape"
+
+user_modules: set[str] = set()
+"""The modules that the user named in this process: what they hold may be called."""
 
 
 class UnknownKindError(ValueError):
@@ -77,7 +85,9 @@ def import_user_module(module: str) -> Any:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        return importlib.import_module(module)
+        imported = importlib.import_module(module)
+        user_modules.add(module)
+        return imported
     except ModuleNotFoundError as error:
         if error.name != module.partition(".")[0]:
             raise
