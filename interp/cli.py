@@ -88,6 +88,8 @@ def _parse_recipe(
     parts: Sequence[str] = ("task", "model", "optimizer", "schedule"),
 ) -> "tuple[Any, Recipe]":
     """The command's own options, and `start` with the flags' changes to these parts."""
+    from interp.runs.registry import import_user_module
+
     values = {part: getattr(start, part) for part in parts}
     fields: list[Any] = [
         ("options", OmitArgPrefixes[options]),
@@ -96,6 +98,9 @@ def _parse_recipe(
     ]
     parsed = parse(make_dataclass(options.__name__, fields, frozen=True), f"{command} TASK", flags)
     changed = {part: getattr(parsed, part) for part in (*parts, "dtype")}
+    module, is_own, _ = getattr(changed["task"], "program", "").partition(":")
+    if is_own:  # a RASP program that was named on this command line
+        import_user_module(module)
     return parsed.options, replace(start, **changed)
 
 
@@ -139,8 +144,9 @@ class Compile:
 
     to: Path | None = None
     """The run folder to write. Not given: runs/TASK."""
-    check_up_to: int = 5
-    """Compare the network with the interpreter on every input of up to this many tokens."""
+    check_up_to: int | None = None
+    """Compare the network with the interpreter on every input of up to this many tokens. Not
+    given: as many tokens as have at most 20,000 inputs."""
     check_random: int = 1000
     """And on this many random inputs of any length."""
 
@@ -157,6 +163,10 @@ def compile_(arguments: list[str]) -> int:
     task = named_task(task_name)
     start = Recipe(task, named_model("compiled", task), schedule=Schedule(steps=0))
     options, recipe = _parse_recipe(Compile, start, "compile", flags, parts=("task", "model"))
+    if options.check_random < 0 or (options.check_up_to or 0) < 0:
+        raise UsageError("--check-random and --check-up-to must be at least 0")
+    if not len(recipe.task.examples("train")):
+        raise UsageError("there are no training examples: raise --train-fraction or --max-length")
     compiled = compile_task(recipe.task, hardness=recipe.model.hardness, dtype=recipe.dtype)
     print(compiled.explain())
     found = check(compiled, inputs(compiled.encoding, options.check_up_to, options.check_random))

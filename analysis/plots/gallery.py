@@ -183,7 +183,7 @@ def seed_figures(runs: Sequence[Run]) -> Figures:
 def model_figures(run: Run) -> Figures:
     """The network itself: a compiled one's program, or embeddings in the basis of the irreps."""
     recipe = run.recipe
-    if isinstance(recipe.model, CompiledConfig):
+    if isinstance(recipe.model, CompiledConfig) and not recipe.schedule.steps:
         compiled = compile_task(recipe.task, hardness=recipe.model.hardness)
         return {"program": explanation_figure(compiled.explain())}
     return _embeddings(run)

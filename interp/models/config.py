@@ -18,7 +18,7 @@ class ModelConfig(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def build(self, task: Task, seed: int) -> Module:
-        """The initial network for `task`, in float32 on the CPU, with weights drawn from `seed`."""
+        """The initial network for `task`, on the CPU, with weights drawn from `seed`."""
         ...
 
 
@@ -77,11 +77,15 @@ class CompiledConfig:
     """Gap between the attention scores of selected and other keys. Not given: the smallest that
     keeps every attention row within 1e-6 of what the program says."""
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.hardness, int | float | None):
+            raise ValueError(f"hardness is {self.hardness!r}: it must be a number")
+
     def build(self, task: Task, seed: int) -> Module:
-        """A `TaskTransformer`; nothing is drawn, so `seed` does not matter."""
+        """A `TaskTransformer` in float64; nothing is drawn, so `seed` does not matter."""
         from interp.rasp import compile_task
 
-        return compile_task(task, hardness=self.hardness).model
+        return compile_task(task, hardness=self.hardness, dtype="float64").model
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ d_model], W_in [d_model, d_mlp], W_out [d_mlp, d_model]; in this file without th
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import compress
 from typing import NamedTuple
@@ -67,6 +67,8 @@ class Circuitry:
     domains: Domains
     heads: tuple[tuple[Head, ...], ...]
     neurons: tuple[tuple[Neuron, ...], ...]
+    exact: frozenset[SOp]
+    """The variables that some attention pattern depends on."""
 
     @cached_property
     def read(self) -> frozenset[Direction]:
@@ -93,7 +95,7 @@ class Circuitry:
             return any(Direction(sop, value) in self.read for value in unit.outputs)
 
         neurons = tuple(tuple(filter(is_read, layer)) for layer in self.neurons)
-        fewer = Circuitry(self.output, self.domains, self.heads, neurons)
+        fewer = replace(self, neurons=neurons)
         shrank = sum(map(len, neurons)) < sum(map(len, self.neurons))
         return fewer.pruned() if shrank else self
 
@@ -112,8 +114,8 @@ def circuitry(
         else:
             made = units(block, domains, exact=sop in exact)
             neurons[layers[sop]].extend((sop, unit) for unit in made)
-    whole = Circuitry(output, domains, tuple(map(tuple, heads)), tuple(map(tuple, neurons)))
-    return whole.pruned()
+    layered = tuple(map(tuple, heads)), tuple(map(tuple, neurons))
+    return Circuitry(output, domains, *layered, frozenset(exact)).pruned()
 
 
 def directions(sop: SOp, domains: Domains) -> list[Direction]:
@@ -148,10 +150,14 @@ class HeadWeights:
 class Assembly:
     """The tensors of a network, in float64."""
 
-    def __init__(self, made: Circuitry, encoding: SequenceEncoding, gaps: Gaps) -> None:
+    def __init__(
+        self, made: Circuitry, encoding: SequenceEncoding, gaps: Gaps, exact_gaps: Gaps
+    ) -> None:
+        """`exact_gaps` are those of heads whose output other attention patterns depend on."""
         self.made = made
         self.encoding = encoding
         self.gaps = gaps
+        self.exact_gaps = exact_gaps
         self.place = {direction: i for i, direction in enumerate(made.basis)}
         # What the residual stream at BOS holds. Where a width counts every token that is some
         # share of 1; counting it as 0 is safe, since the neurons that read it fire less on more.
@@ -230,7 +236,8 @@ class Assembly:
         weight[self.place[BOS]] = target - bias - self.bos_content @ weight
 
     def _head(self, head: Head) -> HeadWeights:
-        gap = sum(self.gaps) if head.bos == "default" else self.gaps.lower
+        gaps = self.exact_gaps if head.output in self.made.exact else self.gaps
+        gap = sum(gaps) if head.bos == "default" else gaps.lower
         keys: list[dict[Direction, float]] = []
         queries: list[dict[Direction, float]] = []
         for term in head.terms:
@@ -239,7 +246,7 @@ class Assembly:
                 queries.append(self._values(term.queries, query_values, gap))
         level = {
             "selected": gap * len(head.terms),
-            "default": gap * (len(head.terms) - 1) + self.gaps.lower,
+            "default": gap * (len(head.terms) - 1) + gaps.lower,
             "excluded": 0.0 if head.terms else -gap,
         }[head.bos]
         needs_bos = bool(head.terms) or head.bos != "selected"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import accumulate, product
 
 import torch
 
@@ -14,6 +14,7 @@ from tasks.sequences.encoding import SequenceEncoding, Token
 
 TOLERANCE = 1e-5
 """How far a numerical answer may be from the program's, relative to the largest of its values."""
+ALL_INPUTS = 20_000
 NUMBERS_AT_ONCE = 2**25
 
 
@@ -43,6 +44,7 @@ def check(compiled: CompiledModel, sequences: Sequence[Sequence[Token]]) -> Chec
     for i, sequence in enumerate(sequences):
         by_length.setdefault(len(sequence), []).append(i)
     wrong: list[int] = []
+    is_number = compiled.program.is_numerical
     leakage = 0.0
     for length, members in by_length.items():
         cfg = compiled.model.cfg
@@ -52,15 +54,22 @@ def check(compiled: CompiledModel, sequences: Sequence[Sequence[Token]]) -> Chec
             part = members[start : start + size]
             answers, leaked = _run(compiled, [sequences[i] for i in part])
             leakage = max(leakage, leaked)
-            wrong += [i for i, row in zip(part, answers, strict=True) if differ(row, wanted[i])]
+            pairs = zip(part, answers, strict=True)
+            wrong += [i for i, row in pairs if differ(row, wanted[i], is_number)]
     first = tuple(sequences[min(wrong)]) if wrong else None
     return Check(len(sequences), len(wrong), first, leakage)
 
 
 def inputs(
-    encoding: SequenceEncoding, all_up_to: int, n_random: int, seed: int = 0
+    encoding: SequenceEncoding, all_up_to: int | None, n_random: int, seed: int = 0
 ) -> list[tuple[Token, ...]]:
-    """Every sequence of up to `all_up_to` tokens, then random ones of any length."""
+    """Every sequence of up to `all_up_to` tokens, then random ones of any length.
+
+    None stands for as many tokens as have at most 20,000 sequences altogether.
+    """
+    if all_up_to is None:
+        counts = accumulate(len(encoding.tokens) ** n for n in range(1, encoding.max_length + 1))
+        all_up_to = sum(count <= ALL_INPUTS for count in counts)
     lengths = range(1, min(all_up_to, encoding.max_length) + 1)
     everything = [s for length in lengths for s in product(encoding.tokens, repeat=length)]
     generator = torch.Generator().manual_seed(seed)
@@ -72,9 +81,14 @@ def inputs(
     return everything + [sequence[:end] for sequence, end in rows]
 
 
-def differ(answers: Sequence[Value], wanted: Sequence[Value], tolerance: float = TOLERANCE) -> bool:
+def differ(
+    answers: Sequence[Value],
+    wanted: Sequence[Value],
+    is_number: bool,
+    tolerance: float = TOLERANCE,
+) -> bool:
     """Whether a network's answers are others than the program's; numbers within the tolerance."""
-    if any(isinstance(answer, float) for answer in answers):
+    if is_number:
         scale = max(1.0, *(abs(float(value)) for value in wanted))
         pairs = zip(answers, wanted, strict=True)
         return any(not abs(a - float(b)) <= tolerance * scale for a, b in pairs)

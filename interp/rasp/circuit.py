@@ -35,8 +35,9 @@ Pair = tuple[Sequence[Token], Sequence[Token]]
 """A clean sequence and a corrupted one."""
 
 HEAD_WEIGHTS = ("W_Q", "b_Q", "W_K", "b_K", "W_V", "b_V", "W_O")
-CHANGED = 1e-3
-"""A receiver's output has changed if an entry differs by more; leakage is far below."""
+CHANGED = 1e-5
+"""A receiver's output has changed if an entry differs by more, relative to the largest entry.
+Leakage is below."""
 
 Residual = Float64[Tensor, "example position d_model"]
 
@@ -142,14 +143,18 @@ class _Judge:
 
     def _matters(self, message: Residual, receiver: "Receiver") -> bool:
         """Whether another input's message changes what the receiver does at some token."""
-        if (message == message[:1]).all():
-            return False
         answers = receiver.respond(self.residual)
+        smallest = CHANGED * answers.abs().max()
         is_token = ~self.pads
         is_token[:, 0] = False
         for shift in range(1, len(message)):
-            other = receiver.respond(self.residual - message + message.roll(shift, dims=0))
-            if ((answers - other).abs() > CHANGED)[is_token].any():
+            # Where the other input has no token, it has no message either.
+            silent = self.pads.roll(shift, dims=0)[..., None]
+            other = torch.where(silent, message, message.roll(shift, dims=0))
+            if torch.equal(other, message):
+                continue
+            change = (receiver.respond(self.residual - message + other) - answers).abs()
+            if (change > smallest)[is_token].any():
                 return True
         return False
 

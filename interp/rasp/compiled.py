@@ -1,5 +1,6 @@
 """Programs compiled into transformers."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -35,7 +36,8 @@ LEAKAGE = 1e-6
 """How far an attention row may be from what the program says, unless hardness is given."""
 ALL_INPUTS = 4000
 """Inputs on which a program is tried before it is compiled; then some of every longer length."""
-LONGER_INPUTS = 20
+LONGER_INPUTS = 10
+"""Of each kind: random, sorted, of two tokens, of one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,16 +161,19 @@ def compile_program(
             `hardness` is not above 0.
     """
     encoding = SequenceEncoding(tuple(tokens), max_length)
-    if hardness is not None and not hardness > 0:
-        raise ValueError(f"hardness is {hardness}: it must be above 0")
+    if hardness is not None and not 0 < hardness < math.inf:
+        raise ValueError(f"hardness is {hardness}: it must be above 0 and finite")
+    domains = Domains(encoding.tokens, max_length, causal)
     evaluate(program, list(_trial_inputs(encoding)), causal=causal)  # raises where it has no value
     plain, origins = without_names(program)
-    domains = Domains(encoding.tokens, max_length, causal)
     lowering = Lowering(domains)
     output = lowering.require(plain)
     made = circuitry(lowering.blocks, layers(lowering.blocks), output, domains)
-    score_gaps = gaps(max_length, LEAKAGE) if hardness is None else Gaps(hardness, hardness)
-    assembly = Assembly(made, encoding, score_gaps)
+    if hardness is None:
+        score_gaps, exact_gaps = gaps(max_length, LEAKAGE), gaps(max_length, LEAKAGE / 50)
+    else:
+        score_gaps = exact_gaps = Gaps(hardness, hardness)
+    assembly = Assembly(made, encoding, score_gaps, exact_gaps)
     values = _outputs(program, output, domains, outputs)
     model = assembly.model(values, causal=causal).to(dtype=dtype)
     return CompiledModel(program, encoding, causal, score_gaps, values, made, origins, model)
@@ -196,4 +201,7 @@ def _trial_inputs(encoding: SequenceEncoding) -> Iterator[tuple[Token, ...]]:
         else:
             shape = (LONGER_INPUTS, length)
             drawn = torch.randint(len(encoding.tokens), shape, generator=generator)
-            yield from encoding.sequences(drawn)
+            two = drawn[:, :2].gather(1, torch.randint(2, shape, generator=generator))
+            constant = torch.arange(len(encoding.tokens))[:, None].expand(-1, length)
+            for kind in (drawn, drawn.sort(dim=1).values, two, constant[:LONGER_INPUTS]):
+                yield from encoding.sequences(kind)

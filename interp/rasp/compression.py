@@ -77,6 +77,12 @@ def compress(
         raise ValueError(f"size is {size}: it must be from 1 to {d_model}, the model's width")
     if not sequences:
         raise ValueError("there are no sequences to learn from: give at least one")
+    if method not in ("pca", "learned"):
+        raise ValueError(f"method is {method!r}: it must be 'pca' or 'learned'")
+    if steps < 1:
+        raise ValueError(f"steps is {steps}: it must be at least 1")
+    if not compiled.model.cfg.n_layers:
+        raise ValueError(f"{compiled.program} has no layer: there is nothing to compress")
     projection = principal_directions(compiled, sequences)[:size]
     if method == "learned":
         projection = _learn(compiled, projection, sequences, steps, seed)
@@ -119,15 +125,20 @@ def compression_curve(
         Rows of size, method, accuracy (the share of tokens that are answered as the program does;
         numbers to one part in a hundred) and sequence_accuracy (of sequences without a mistake).
     """
+    if not test_sequences:
+        raise ValueError("there are no test sequences: give at least one")
     wanted = evaluate(compiled.program, test_sequences, causal=compiled.causal)
+    is_number = compiled.program.is_numerical
     rows = []
     for size in sizes:
         small = compress(compiled, size, sequences, method=method, steps=steps, seed=seed)
-        right = [
-            [not differ([a], [w], tolerance=0.01) for a, w in zip(answers, want, strict=True)]
-            for answers, want in zip(small(test_sequences), wanted, strict=True)
-        ]
-        flat = [is_right for row in right for is_right in row]
+
+        def is_right(answer: Value, want: Value) -> bool:
+            return not differ([answer], [want], is_number, tolerance=0.01)
+
+        pairs = zip(small(test_sequences), wanted, strict=True)
+        right = [list(map(is_right, answers, want)) for answers, want in pairs]
+        flat = [token for row in right for token in row]
         rows.append(
             {
                 "size": size,

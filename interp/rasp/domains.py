@@ -48,6 +48,8 @@ class InverseWidth(SOp):
         return True
 
 
+MAX_STATES = 500_000
+"""Tokens by indices by lengths that are looked at."""
 MAX_MEANS = 10_000
 """Means of numbers that are told apart; beyond, they are only passed on."""
 MAX_COMBINATIONS = 10**6
@@ -69,6 +71,12 @@ class Domains:
         self.tokens = tuple(tokens)
         self.max_length = max_length
         self.causal = causal
+        n_states = len(tokens) * max_length * (max_length + 1) // 2
+        if n_states > MAX_STATES:
+            raise RaspError(
+                f"{len(tokens)} tokens in sequences of up to {max_length} are too much to compile: "
+                f"a position has {n_states:,} states, and at most {MAX_STATES:,} are looked at"
+            )
         n = range(1, max_length + 1)
         self.lengths = np.concatenate([np.full(x * len(tokens), x) for x in n])
         self.indices = np.concatenate([np.repeat(np.arange(x), len(tokens)) for x in n])
@@ -106,7 +114,7 @@ class Domains:
                 domains = [self.numbers(a) for a in arguments]
                 if None in domains and sop.is_numerical:
                     return None
-                return self._image(function, [self.of(a) for a in arguments])
+                return self._image(sop, function, [self.of(a) for a in arguments])
             case SelectorWidth(selector):
                 least, most = self.widths(selector)
                 width = np.arange(self.max_length + 1)
@@ -124,11 +132,14 @@ class Domains:
     def _exactly(self, codes: np.ndarray, values: tuple[Value, ...]) -> Domain:
         return Domain(values, codes[:, None] == np.arange(len(values)))
 
-    def joint(self, domains: Sequence[Domain]) -> Bool[np.ndarray, "*v"]:
-        """Which combinations of values can occur at one position."""
+    def joint(self, domains: Sequence[Domain], sop: SOp) -> Bool[np.ndarray, "*v"]:
+        """Which combinations of values `sop` can meet at one position."""
         cells = math.prod(len(d.values) for d in domains)
         if cells > MAX_COMBINATIONS:
-            raise RaspError(f"{cells} combinations of values are more than {MAX_COMBINATIONS}")
+            raise RaspError(
+                f"{sop} cannot be encoded: it depends on {cells:,} combinations of values, and at "
+                f"most {MAX_COMBINATIONS:,} can be told apart"
+            )
         if not domains:
             return np.ones((), dtype=bool)
         axes = "abcdefghijklmnopqr"[: len(domains)]
@@ -136,9 +147,9 @@ class Domains:
         possible = [d.possible.astype(np.float32) for d in domains]
         return np.einsum(formula, *possible, optimize=True) > 0
 
-    def _image(self, function: Callable[..., Value], domains: Sequence[Domain]) -> Domain:
+    def _image(self, sop: SOp, function: Callable[..., Value], domains: Sequence[Domain]) -> Domain:
         values: dict[Value, np.ndarray] = {}
-        for cell in np.argwhere(self.joint(domains)):
+        for cell in np.argwhere(self.joint(domains, sop)):
             inputs = [d.values[i] for d, i in zip(domains, cell, strict=True)]
             try:
                 result = function(*inputs)

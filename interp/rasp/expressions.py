@@ -5,7 +5,7 @@ an expression.
 """
 
 import operator
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from textwrap import shorten
 from typing import Any
@@ -82,6 +82,12 @@ class Expression(metaclass=_Interned):
 
     def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
         return type(self), tuple(_parts(self))  # copies are the expression itself
+
+    def __bool__(self) -> bool:
+        raise RaspError(
+            f"{self} differs from position to position and so is neither true nor false: write & "
+            "for and, | for or, ~ for not"
+        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -170,12 +176,6 @@ class SOp(Expression):
         return _operate(">=", self, other)
 
     __hash__ = object.__hash__
-
-    def __bool__(self) -> bool:
-        raise RaspError(
-            f"{self} has a value at every position and so is neither true nor false: write & for "
-            "and, | for or, ~ for not"
-        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -316,8 +316,10 @@ def as_sop(value: SOp | Value) -> SOp:
         raise RaspError(f"{value} is a selector where a sequence operation is needed")
     if isinstance(value, SOp):
         return value
-    if not isinstance(value, Hashable):
-        raise RaspError(f"{shorten(repr(value), 60)} cannot be a value: it can change")
+    try:
+        hash(value)
+    except TypeError as error:
+        raise RaspError(f"{shorten(repr(value), 60)} cannot be a value: it can change") from error
     return Constant(value)
 
 

@@ -40,6 +40,8 @@ def evaluate(
 ) -> list[list[Value]]:
     """The program's value at every position of every sequence; BOS is not among them.
 
+    Values that Python takes for equal, such as 1 and True, are one value.
+
     With `causal`, a selector selects no key to the right of its query.
 
     Raises `RaspError`, naming the expression: a row selects nothing and there is no default, the
@@ -206,7 +208,7 @@ def as_fraction(sop: SOp, value: Value) -> Fraction:
     """The exact value of a number. Raises `RaspError` for anything else."""
     try:
         return Fraction(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise RaspError(f"{sop} is numerical, but {value!r} is no number") from error
 
 

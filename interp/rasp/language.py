@@ -80,12 +80,12 @@ def selector_width(selector: Selector) -> SOp:
 
 def numerical(sequence: SOp) -> SOp:
     """The same values as numbers: aggregates then average them."""
-    return _encoded(sequence, True)
+    return _encoded(as_sop(sequence), True)
 
 
 def categorical(sequence: SOp) -> SOp:
     """The same values as categories: they can then be selected and combined in any way."""
-    return _encoded(sequence, False)
+    return _encoded(as_sop(sequence), False)
 
 
 def _encoded(sequence: SOp, as_number: bool) -> SOp:

@@ -6,10 +6,11 @@ operations they consist of.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -27,7 +28,7 @@ from interp.rasp.blocks import (
     Move,
     Term,
 )
-from interp.rasp.domains import Domain, Domains, InverseWidth, holds
+from interp.rasp.domains import Domain, Domains, InverseWidth
 from interp.rasp.expressions import (
     Aggregate,
     Both,
@@ -99,10 +100,11 @@ class Lowering:
             variable = self.require(sop)
             cases = [{sop: value} for value in self.domains.of(sop).values]
         values = self.domains.of(variable).values
-        return [
-            Move(Direction(variable, value), assign(sop, case), 1.0)
-            for value, case in zip(values, cases, strict=True)
-        ]
+        moves: list[Move] = []
+        for value, case in zip(values, cases, strict=True):
+            with suppress(Exception):  # here and below: a function may fail on what cannot occur
+                moves.append(Move(Direction(variable, value), assign(sop, case), 1.0))
+        return moves
 
     def _terms(self, selector: Selector) -> tuple[Term, ...]:
         """The conjunction of the terms is the selector. Those that are always true are left out."""
@@ -138,8 +140,16 @@ class Lowering:
         if len(leaves) != 1 or leaves[0].is_numerical:
             return {Direction(self.require(sop), NUMBER): 1.0}
         variable = self.require(leaves[0])
-        numbers = {v: assign(sop, {variable: v}) for v in self.domains.of(variable).values}
+        numbers = self._table(sop, variable)
         return {Direction(variable, v): float(as_fraction(sop, x)) for v, x in numbers.items() if x}
+
+    def _table(self, sop: SOp, variable: SOp) -> dict[Value, Value]:
+        """What `sop` is for each value of the one variable it depends on."""
+        table: dict[Value, Value] = {}
+        for value in self.domains.of(variable).values:
+            with suppress(Exception):
+                table[value] = assign(sop, {variable: value})
+        return table
 
     def _linear(self, sop: SOp) -> Linear | None:
         """The block of a sum of numbers."""
@@ -170,7 +180,7 @@ class Lowering:
                 f"{sop} cannot be encoded: {number} can have values as close as {float(gap):.1e}, "
                 "too close to tell apart"
             )
-        return Curve(sop, self.require(number), {x: assign(sop, {number: x}) for x in values})
+        return Curve(sop, self.require(number), self._table(sop, number))
 
     def _lookup(self, sop: SOp) -> Lookup:
         """The block of a function of categories, or of the operands if they are fewer together."""
@@ -182,14 +192,14 @@ class Lowering:
             sources = operands = [self.require(leaf) for leaf in leaves]
         domains = [self.domains.of(source) for source in sources]
         table: dict[tuple[int, ...], Value] = {}
-        for cell in self._combinations(domains):
+        for cell in self._combinations(sop, domains):
             values = [d.values[i] for d, i in zip(domains, cell, strict=True)]
-            with suppress(Exception):  # a function may fail on what cannot occur
+            with suppress(Exception):
                 table[cell] = assign(sop, dict(zip(operands, values, strict=True)))
         return Lookup(sop, tuple(sources), table)
 
-    def _combinations(self, domains: Sequence[Domain]) -> list[tuple[int, ...]]:
-        return [tuple(cell) for cell in np.argwhere(self.domains.joint(domains)).tolist()]
+    def _combinations(self, sop: SOp, domains: Sequence[Domain]) -> list[tuple[int, ...]]:
+        return [tuple(cell) for cell in np.argwhere(self.domains.joint(domains, sop)).tolist()]
 
     def _cells(self, sops: Sequence[SOp]) -> int:
         return math.prod(len(self.domains.of(sop).values) for sop in sops)
@@ -200,8 +210,8 @@ def together(*values: Value) -> tuple[Value, ...]:
     return values
 
 
-def assign(sop: SOp, known: Mapping[SOp, Value]) -> Value:
-    """The value of `sop` where those of the variables it depends on are known."""
+def assign(sop: SOp, known: dict[SOp, Value]) -> Value:
+    """The value of `sop` where those of the variables it depends on are known; noted there."""
     if sop in known:
         return known[sop]
     match sop:
@@ -210,7 +220,8 @@ def assign(sop: SOp, known: Mapping[SOp, Value]) -> Value:
         case SelectorWidth(selector):
             return int(1 / known[InverseWidth(selector)]) - 1
         case Elementwise(function, arguments):
-            return function(*(assign(a, known) for a in arguments))
+            known[sop] = function(*(assign(a, known) for a in arguments))
+            return known[sop]
     raise AssertionError(f"{sop} is not determined by {list(known)}")
 
 
@@ -222,6 +233,7 @@ def _inner_leaves(sop: SOp) -> list[SOp]:
     return _unique(leaf for operand in _operands(sop) for leaf in _leaves(operand))
 
 
+@lru_cache(maxsize=10_000)  # of an expression that is used often, one would be asked often
 def _leaves(sop: SOp) -> list[SOp]:
     """What `sop` is a function of: variables, or categories told apart from one number."""
     match sop:
@@ -290,7 +302,7 @@ def _selects(selector: Selector) -> Iterator[Select]:
             yield from _selects(inner)
 
 
-def _selected(selector: Selector, key: Mapping[SOp, Value], query: Mapping[SOp, Value]) -> bool:
+def _selected(selector: Selector, key: dict[SOp, Value], query: dict[SOp, Value]) -> bool:
     match selector:
         case Both(first, second):
             return _selected(first, key, query) and _selected(second, key, query)
@@ -299,7 +311,9 @@ def _selected(selector: Selector, key: Mapping[SOp, Value], query: Mapping[SOp, 
         case Neither(inner):
             return not _selected(inner, key, query)
         case Select(keys, queries, predicate):
-            return holds(predicate, assign(keys, key), assign(queries, query))
+            with suppress(Exception):
+                return bool(predicate(assign(keys, key), assign(queries, query)))
+            return False
     raise AssertionError(f"{selector} is no selector")
 
 

@@ -4,6 +4,8 @@ Each is built from a task's vocabulary alone; what a sequence has no place for (
 of its first token) is stated as a default.
 """
 
+from enum import Enum
+
 from interp.rasp.expressions import SOp, Value
 from interp.rasp.language import (
     aggregate,
@@ -15,14 +17,26 @@ from interp.rasp.language import (
     tokens,
 )
 
-LEFT_END, RIGHT_END = "left end", "right end"
+
+class End(Enum):
+    """What lies beyond a sequence; equal to no token."""
+
+    LEFT = "left end"
+    RIGHT = "right end"
+
+    def __repr__(self) -> str:
+        return self.value
+
+    __str__ = __repr__
+
+
 COUNTED = "x"
 """The token whose share the fraction task asks for."""
 
 
 def neighbour(offset: int) -> SOp:
     """The token `offset` places to the right, or the end of the sequence that lies before it."""
-    end = LEFT_END if offset < 0 else RIGHT_END
+    end = End.LEFT if offset < 0 else End.RIGHT
     place = indices + offset if offset > 0 else indices - -offset
     there = select(indices, place, "==")
     return aggregate(there, tokens, default=end).named(f"token[{offset:+d}]")
@@ -36,7 +50,7 @@ def mirrored() -> SOp:
 
 
 def _is_end(value: Value) -> bool:
-    return value in (LEFT_END, RIGHT_END)
+    return isinstance(value, End)
 
 
 def _is_below(other: Value, token: Value) -> bool:

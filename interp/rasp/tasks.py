@@ -15,6 +15,7 @@ from interp.rasp.compiled import CompiledModel, compile_program
 from interp.rasp.domains import Domains
 from interp.rasp.expressions import RaspError, SOp, without_names
 from interp.rasp.interpret import evaluate
+from interp.runs.registry import user_modules
 from tasks.sequences.encoding import Token
 from tasks.sequences.sequence import SequenceTask
 from tasks.task import Task
@@ -52,13 +53,16 @@ class ProgramTask(SequenceTask):
         if ":" not in self.program:
             return named_program(self.program)
         module, _, name = self.program.partition(":")
-        if module not in sys.modules:
+        if module not in user_modules:
             raise RaspError(
                 f"the program {self.program} is in a module that is not imported unasked: if you "
                 f"trust it, add `--allow-module {module}`"
             )
         found = getattr(sys.modules[module], name, None)
-        found = found() if callable(found) else found
+        try:
+            found = found() if callable(found) else found
+        except Exception as error:  # the user's own function
+            raise RaspError(f"{self.program} fails: {error}") from error
         if not isinstance(found, SOp):
             raise RaspError(
                 f"{self.program} is no program: it must be a sequence operation, or a function "

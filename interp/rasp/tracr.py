@@ -6,6 +6,7 @@ The file that is read is described in docs/tracr.md, with the lines that write i
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -57,7 +58,7 @@ def load_tracr(path: Path | str) -> TracrModel:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError) as error:
+    except (ValueError, TypeError, OSError, BadZipFile) as error:
         if isinstance(error, FileNotFoundError):
             raise
         raise TracrFileError(f"{path} is no .npz file of plain arrays: {error}") from error
@@ -69,6 +70,10 @@ def load_tracr(path: Path | str) -> TracrModel:
         return _build(arrays)
     except KeyError as error:
         raise TracrFileError(f"{path} has no array {error}") from error
+    except TracrFileError:
+        raise
+    except (ValueError, TypeError, IndexError) as error:
+        raise TracrFileError(f"{path} holds an array that does not fit: {error}") from error
 
 
 def _build(arrays: Arrays) -> TracrModel:

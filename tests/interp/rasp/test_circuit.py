@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from interp.models.graph import Edge, edges
-from interp.rasp import compile_program, compile_task, inputs
+from interp.rasp import compile_program, compile_task, inputs, map, select, selector_width, tokens
 from interp.rasp.circuit import CHANGED
 from interp.rasp.programs import histogram, reverse
 from interp.runs.registry import task_class
@@ -121,3 +121,12 @@ def receive(model, cache, receiver: str, change):
         hidden = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
         scores = scores.masked_fill(hidden, -math.inf)
     return scores.softmax(-1) @ v @ attention.W_O[head]
+
+
+def test_small_changes_count_and_pads_do_not() -> None:
+    counted = compile_program(selector_width(select(tokens, "a", "==")), "ab", 50)
+    pair = ("a" * 45 + "b" * 5, "a" * 44 + "b" * 6)
+    assert counted.circuit([pair]).kinds[Edge("embed", "L0H0.k")] == "variable"
+    upper = compile_program(map(str.upper, tokens), "ab", 5)
+    kinds = upper.circuit([("aaa", "aa")]).kinds
+    assert set(kinds.values()) == {"constant", "absent"}

@@ -67,7 +67,7 @@ def test_every_direction_and_part_is_labelled() -> None:
     assert "token[-1] = left end" in compiled.basis
     explanation = compiled.explain()
     assert explanation.parts["L0H0"] == (
-        "token[-1] = aggregate(select(indices, indices - 1, ==), tokens, default='left end')",
+        "token[-1] = aggregate(select(indices, indices - 1, ==), tokens, default=left end)",
     )
     assert explanation.parts["MLP0"][0].startswith("peak = ")
     live = sum(int(mask.sum()) for mask in compiled.live_mask().values())
@@ -176,3 +176,55 @@ def test_numbers_become_categories_where_they_can_be_told_apart() -> None:
     compiled = compile_program(categorical(mean) == 1, (0, 1, 2), 5)
     found = check(compiled, inputs(compiled.encoding, 5, 0))
     assert not found.n_wrong, found
+
+
+def six_over(n):
+    return 6 // n
+
+
+def named_or_half(token):
+    return 0.5 if token == "a" else "none"
+
+
+def test_errors_do_not_add_up_from_head_to_head() -> None:
+    before = aggregate(select(indices, indices - 1, "=="), tokens, default="none")
+    same = select(before, before, "==") & select(tokens, tokens, "==")
+    compiled = compile_program(numerical(selector_width(same)), "abc", 10)
+    found = check(compiled, inputs(compiled.encoding, 4, 50))
+    assert not found.n_wrong, found
+    assert found.leakage <= 1e-6
+
+
+def test_a_function_may_fail_on_what_never_occurs() -> None:
+    smaller = selector_width(select(tokens, tokens, "<"))
+    rank = smaller + selector_width(select(tokens, tokens, "==") & select(indices, indices, "<"))
+    one = selector_width(select(rank, indices, "=="))  # always 1, which the compiler cannot know
+    every = select(tokens, tokens, "true")
+    for program in (map(six_over, one), aggregate(every, map(six_over, one)), one * 1):
+        compiled = compile_program(program, "abc", 4)
+        found = check(compiled, inputs(compiled.encoding, 4, 0))
+        assert not found.n_wrong, found
+
+
+def test_a_default_that_only_a_constant_sequence_needs_is_missed_no_more() -> None:
+    other = aggregate(select(tokens, tokens, "!="), numerical(indices))
+    with pytest.raises(RaspError, match="selects nothing"):
+        compile_program(other, "abcdefgh", 10)
+
+
+def test_categories_of_several_types() -> None:
+    compiled = compile_program(map(named_or_half, tokens), "ab", 3)
+    assert not check(compiled, inputs(compiled.encoding, 3, 0)).n_wrong
+
+
+def test_what_is_used_often_is_compiled_once() -> None:
+    parity = tokens == "a"
+    for _ in range(30):
+        parity = (parity & (tokens == "b")) | (~parity & (tokens == "a"))
+    compiled = compile_program(parity, "ab", 3)
+    assert not check(compiled, inputs(compiled.encoding, 3, 0)).n_wrong
+
+
+def test_what_is_too_large_is_refused_at_once() -> None:
+    with pytest.raises(RaspError, match="too much to compile"):
+        compile_program(histogram(), "abc", 100_000)

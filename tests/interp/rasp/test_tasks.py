@@ -142,3 +142,24 @@ def test_another_program_with_the_same_settings_is_another_task() -> None:
     assert task != replace(task, program="sort")
     with pytest.raises(UnknownKindError):
         named_task("own_programs_absent:anything")
+
+
+def test_a_recipe_calls_nothing_that_was_not_named(tmp_path, capsys) -> None:
+    folder = tmp_path / "run"
+    assert main(["compile", "histogram", "--max-length", "3", "--to", str(folder)]) == 0
+    recipe = folder / "recipe.json"
+    task = ProgramTask(program="os:getcwd", max_length=3)
+    recipe.write_text(Recipe(task, CompiledConfig()).to_json())
+    capsys.readouterr()
+    assert main(["evaluate", str(folder), "--quiet"]) == 2
+    assert "--allow-module os" in capsys.readouterr().err
+
+
+def test_compiled_weights_are_as_exact_as_was_asked(tmp_path) -> None:
+    folder = tmp_path / "run"
+    flags = ["--max-length", "3", "--dtype", "float64", "--to", str(folder)]
+    assert main(["compile", "sort", *flags]) == 0
+    run = Run(folder)
+    compiled = compile_task(run.recipe.task, dtype="float64")
+    for name, parameter in compiled.model.named_parameters():
+        assert torch.equal(run.weights()[name], parameter)
