@@ -46,8 +46,9 @@ class Train(Common):
     """Train one network for each seed."""
 
     model: str | None = None
-    """transformer, small, medium, large, compiled_shape, mlp, bilinear or my_module:MyConfig. Not
-    given: mlp for groups, medium for sequence tasks, transformer for tasks of your own."""
+    """transformer, small, medium, large, compiled_shape, mlp, bilinear, decoder, iteration_head or
+    my_module:MyConfig. Not given: mlp for groups, medium for sequence tasks, decoder for chain of
+    thought, transformer for tasks of your own."""
     seeds: str = "0"
     """Seeds, such as 0..3 or 1,5,7. Each draws its initial weights, and its split."""
     to: Path = Path("runs")
@@ -85,7 +86,7 @@ def _parse_recipe(
     start: "Recipe",
     command: str,
     flags: list[str],
-    parts: Sequence[str] = ("task", "model", "optimizer", "schedule"),
+    parts: Sequence[str] = ("task", "model", "optimizer", "schedule", "fine_tuning"),
 ) -> "tuple[Any, Recipe]":
     """The command's own options, and `start` with the flags' changes to these parts."""
     from interp.runs.registry import import_user_module
@@ -109,9 +110,16 @@ def _default_recipe(task_name: str, model_name: str | None) -> "Recipe":
     from interp.runs.recipe import AdamW, Recipe, Schedule
     from interp.runs.registry import named_model, named_task
     from tasks.composition import GroupComposition
+    from tasks.iteration import IterationTask
     from tasks.sequences import SequenceTask
 
     task = named_task(task_name)
+    if isinstance(task, IterationTask):
+        if model_name == "iteration_head":  # its weights are set, not trained
+            return Recipe(task, named_model(model_name, task), schedule=Schedule(steps=0))
+        model = named_model(model_name or "decoder", task)
+        optimizer = AdamW(betas=(0.9, 0.999), weight_decay=0.0)
+        return Recipe(task, model, optimizer, Schedule(steps=10_000, batch_size=256))
     if isinstance(task, SequenceTask):
         model = named_model(model_name or "medium", task)
         # A shorter memory of the squared gradients lets the loss leap up once it is near zero.

@@ -73,6 +73,11 @@ class Task(ABC):
         """Tokens in the longest sequence, BOS and the like included."""
 
     @property
+    def shuffled(self) -> bool:
+        """Whether minibatches are drawn at random, and not in the examples' own order."""
+        return True
+
+    @property
     def pad_token(self) -> int | None:
         """The id of the token that fills shorter sequences up; networks never attend to it."""
         return None

@@ -62,15 +62,18 @@ def minibatch_rows(
     """The rows of the update that follows `step` updates; None when it takes all of them.
 
     Each epoch goes through all examples once, in an order that is a function of the initial seed
-    and the epoch alone: to resume, no generator's state is needed. An epoch's last batch is
-    smaller where the sizes do not divide.
+    and the epoch alone: to resume, no generator's state is needed. A task that is not `shuffled`
+    has them in its own order. An epoch's last batch is smaller where the sizes do not divide.
     """
     size = recipes[0].schedule.batch_size
     if size is None or size >= n_examples:
         return None
     epoch, batch = divmod(step, -(-n_examples // size))
+    rows = slice(batch * size, (batch + 1) * size)
+    if not recipes[0].task.shuffled:
+        return torch.arange(n_examples)[rows].expand(len(recipes), -1)
     orders = [_order(recipe.init_seed, epoch, n_examples) for recipe in recipes]
-    return torch.stack([order[batch * size : (batch + 1) * size] for order in orders])
+    return torch.stack([order[rows] for order in orders])
 
 
 @lru_cache(maxsize=256)

@@ -1,14 +1,17 @@
 """What training changes: the weights of a batch of instances and their optimiser's averages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from interp.models.decoder import Decoder
 from interp.models.stacked import is_ours, stacked_logits
 from interp.runs.recipe import Recipe
 from training.data import Data
+from training.initial import initial_model
 from training.loss import accuracies, is_scored, losses
 
 AVERAGES = ("exp_avg", "exp_avg_sq")
@@ -27,7 +30,7 @@ class State:
                 f"{recipe.task.name} is a regression with {len(recipe.task.outputs)} outputs: "
                 "its `outputs` must be one name"
             )
-        models = [r.model.build(r.task, r.init_seed) for r in recipes]
+        models = [initial_model(r) for r in recipes]
         dtype = getattr(torch, recipe.dtype)
         self.parameters = _stack([dict(m.named_parameters()) for m in models], device, dtype)
         # A network of the user's own may draw buffers from its seed; ours have none to tell apart.
@@ -36,6 +39,7 @@ class State:
         self.model = models[0].to(device=device, dtype=dtype)
         self.optimizer = _adamw(recipe, list(self.trained.values()))
         self.step = 0
+        self._init_seeds = [r.init_seed for r in recipes]
         self._n_outputs = len(recipe.task.outputs)
 
     @property
@@ -48,8 +52,24 @@ class State:
         return {name: p.detach()[instance] for name, p in self.parameters.items()}
 
     def losses(self, data: Data) -> Float64[Tensor, "instance"]:
-        """Every instance's loss, differentiable."""
-        return losses(self._logits(data), data.targets)
+        """Every instance's loss in training, differentiable: with what its model draws anew."""
+        return losses(self._logits(data, self._draw(data)), data.targets)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the model draws anything anew at every step."""
+        return isinstance(self.model, Decoder) and self.model.is_random
+
+    def _draw(self, data: Data) -> dict[str, Tensor]:
+        """What the model draws at the present step, a function of initial seed and step alone."""
+        if not (isinstance(self.model, Decoder) and self.model.is_random):
+            return {}
+        drawn = []
+        for seed, tokens in zip(self._init_seeds, data.tokens, strict=True):
+            (state,) = np.random.SeedSequence((seed, self.step)).generate_state(1)
+            generator = torch.Generator(tokens.device).manual_seed(int(state))
+            drawn.append(self.model.draw(tokens, generator))
+        return {name: torch.stack([found[name] for found in drawn]) for name in drawn[0]}
 
     @torch.no_grad()
     def evaluate(
@@ -59,7 +79,7 @@ class State:
         per_example = data.targets.shape[0] * data.targets.shape[2] * self._n_outputs
         sums, counts = [], []
         for part in data.chunks(max(1, LOGITS_AT_ONCE // per_example)):
-            logits, count = self._logits(part), is_scored(part.targets).sum(dim=(1, 2))
+            logits, count = self._logits(part, {}), is_scored(part.targets).sum(dim=(1, 2))
             means = torch.stack([losses(logits, part.targets), accuracies(logits, part.targets)])
             sums.append(torch.where(count > 0, means * count, 0.0))
             counts.append(count)
@@ -72,8 +92,8 @@ class State:
         squares = [p.double().square().flatten(1).sum(dim=1) for p in self.parameters.values()]
         return torch.stack(squares).sum(dim=0).sqrt()
 
-    def _logits(self, data: Data) -> Tensor:
-        tensors = self._buffers | self.parameters
+    def _logits(self, data: Data, drawn: Mapping[str, Tensor]) -> Tensor:
+        tensors = {**self._buffers, **self.parameters, **drawn}
         logits = stacked_logits(self.model, tensors, data.tokens, data.first_scored)
         answered, scored = logits.shape[2], data.targets.shape[2]
         if answered != scored:

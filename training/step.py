@@ -19,10 +19,12 @@ def update(state: State, data: Data) -> None:
 def make_step(state: State, train: Data, recipes: Sequence[Recipe]) -> Callable[[], None]:
     """A function that takes `state` one step on.
 
-    On cuda, a full-batch step of one of our own architectures is a recorded graph.
+    On cuda, a full-batch step of one of our own architectures is a recorded graph, unless it draws
+    anything.
     """
     full_batch = minibatch_rows(recipes, train.n_examples, 0) is None
-    if full_batch and train.tokens.is_cuda and is_ours(state.model):
+    is_fixed = full_batch and not state.is_random
+    if is_fixed and train.tokens.is_cuda and is_ours(state.model):
         compute = record_step(state, train, update)
     else:
 

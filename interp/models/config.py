@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args, runtime_checkable
+
+from interp.arguments import nearest
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -86,6 +88,124 @@ class CompiledConfig:
         from interp.rasp import compile_task
 
         return compile_task(task, hardness=self.hardness, dtype="float64").model
+
+
+Norm = Literal["published", "pre", "post"]
+Positions = Literal["learned", "frozen", "sinusoidal", "none", "rotary", "t5", "alibi", "blocks"]
+Index = Literal["absolute", "shared"]
+TrainIndex = Literal["plain", "shifted", "spread"]
+
+
+@dataclass(frozen=True)
+class DecoderConfig(_Sizes):
+    """A causal transformer with LayerNorm gains, exact GELU and no biases.
+
+    The defaults are the network of Cabannes et al. (2024), arXiv 2406.02128, and so are the
+    initial weights: see `interp.models.decoder.build_decoder`. A head's width is d_model / n_heads.
+
+    Raises `ValueError` for sizes that do not fit together, and choices that do not exist.
+    """
+
+    n_layers: int = 2
+    """Blocks."""
+    n_heads: int = 1
+    """Attention heads a block."""
+    d_model: int = 128
+    """Width of the residual stream."""
+    d_mlp: int | None = None
+    """Neurons of a block's MLP. Not given: 4 d_model."""
+    norm: Norm = "published"
+    """Where a block normalises. published: its input, of which the normalised is then the stream,
+    and what the MLP reads. pre: what attention and MLP read. post: what they write."""
+    positions: Positions = "learned"
+    """How the network is told where tokens stand. frozen: as learned, but never trained. t5,
+    alibi: by biases of the attention scores. blocks: token, position and previous position are
+    embedded in coordinates of their own."""
+    d_positions: int | None = None
+    """Coordinates, the first ones, that the table of learned and frozen positions is added to, and
+    those of each of the two blocks of positions. Not given: d_model, and d_model // 4 in blocks."""
+    index: Index = "absolute"
+    """How positions count. shared: anew from 1 at EoI, so that x_t and s_(t-1) have one index."""
+    train_index: TrainIndex = "plain"
+    """In training, move all indices of an example by one random number (shifted), or replace them
+    by as many of twice as many, at random and in order (spread)."""
+    dropout: float = 0.1
+    """Share of the embeddings' coordinates that training sets to zero, at random."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, allowed in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in get_args(allowed):
+                raise ValueError(
+                    f"{name} is {value!r}: it must be one of {', '.join(get_args(allowed))}"
+                    f"{nearest(str(value), get_args(allowed))}"
+                )
+        if self.d_model % self.n_heads:
+            raise ValueError(f"d_model is {self.d_model}: {self.n_heads} heads do not divide it")
+        if self.positions == "rotary" and self.d_head % 2:
+            raise ValueError(f"heads have width {self.d_head}: rotary positions need an even one")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}: it must be at least 0 and below 1")
+        self._check_d_positions()
+
+    def _check_d_positions(self) -> None:
+        if self.d_positions is None:
+            return
+        if self.positions not in ("learned", "frozen", "blocks"):
+            raise ValueError(
+                f"d_positions is {self.d_positions}, and positions {self.positions!r}: only "
+                "learned, frozen and blocks have a width of their own"
+            )
+        most = (self.d_model - 1) // 2 if self.positions == "blocks" else self.d_model
+        if self.d_positions > most:
+            raise ValueError(
+                f"d_positions is {self.d_positions}: with {self.positions!r} and d_model "
+                f"{self.d_model} it must be at most {most}"
+            )
+
+    @property
+    def d_head(self) -> int:
+        """Width of a head's queries, keys and values."""
+        return self.d_model // self.n_heads
+
+    @property
+    def mlp_width(self) -> int:
+        """Neurons of a block's MLP."""
+        return 4 * self.d_model if self.d_mlp is None else self.d_mlp
+
+    @property
+    def position_width(self) -> int:
+        """Width of the table of positions; 0 if there is none."""
+        default = {"learned": 1, "frozen": 1, "sinusoidal": 1, "blocks": 1 / 4}
+        if self.d_positions is not None:
+            return self.d_positions
+        return int(self.d_model * default.get(self.positions, 0))
+
+    def build(self, task: Task, seed: int) -> Module:
+        """A `HookedTransformer` with a logit for every output of `task` at every position."""
+        from interp.models.decoder import build_decoder
+
+        return build_decoder(self, task, seed)
+
+
+_CHOICES: dict[str, Any] = {
+    "norm": Norm,
+    "positions": Positions,
+    "index": Index,
+    "train_index": TrainIndex,
+}
+
+
+@dataclass(frozen=True)
+class IterationHeadConfig:
+    """The transformer whose weights, set by hand, are an iteration head and a table of F."""
+
+    def build(self, task: Task, seed: int) -> Module:
+        """A `TaskTransformer`; nothing is drawn, so `seed` does not matter."""
+        from interp.models.iteration_head import iteration_head
+
+        return iteration_head(task)
 
 
 @dataclass(frozen=True)

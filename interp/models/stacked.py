@@ -12,23 +12,20 @@ Biases that are frozen at zero are left out. Any other module runs as it is, ins
 """
 
 import math
-from collections.abc import Mapping
 from functools import singledispatch
-from typing import Any
 
 import torch
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 from torch.func import functional_call
 from torch.nn import Module
-from torch.nn.functional import embedding, gelu
+from torch.nn.functional import gelu
 
+from interp.models.decoder import Decoder
 from interp.models.mlp import HookedBilinear, HookedMLP
+from interp.models.stacked_decoder import decoder_logits
+from interp.models.stacked_layers import Parameters, attend, look_up, multiply
 from interp.models.transformer import BareTransformer
-
-Parameters = Mapping[str, Shaped[Tensor, "instance *shape"]]
 
 
 @singledispatch
@@ -73,9 +70,12 @@ def _bilinear(
     tokens: Int64[Tensor, "instance example position"],
     first_scored: int,
 ) -> Float[Tensor, "instance example 1 output"]:
-    embed_a = _look_up(parameters["W_E_a"], tokens[..., 0])
-    embed_b = _look_up(parameters["W_E_b"], tokens[..., 1])
+    embed_a = look_up(parameters["W_E_a"], tokens[..., 0])
+    embed_b = look_up(parameters["W_E_b"], tokens[..., 1])
     return (embed_a * embed_b @ parameters["W_U"])[:, :, None]
+
+
+stacked_logits.register(Decoder, decoder_logits)
 
 
 @stacked_logits.register(BareTransformer)
@@ -87,7 +87,7 @@ def _transformer(
 ) -> Float[Tensor, "instance example scored output"]:
     hidden, skip = last_mlp(model, parameters, tokens, first_scored)
     W_out = parameters[f"blocks.{model.config.n_layers - 1}.mlp.W_out"]
-    return _multiply(skip + _multiply(hidden, W_out), parameters["unembed.W_U"])
+    return multiply(skip + multiply(hidden, W_out), parameters["unembed.W_U"])
 
 
 def last_mlp(
@@ -106,7 +106,10 @@ def last_mlp(
     W_pos = parameters["pos_embed.W_pos"][:, None, :n_positions]
     table = (parameters["embed.W_E"][:, :, None] + W_pos).flatten(1, 2)
     rows = tokens * n_positions + torch.arange(n_positions, device=tokens.device)
-    pads = None if model.pad_token is None else tokens == model.pad_token
+    hide_pads = None  # [instance, example, head, query, key], to be added to the scores
+    if model.pad_token is not None:
+        pads = (tokens == model.pad_token)[:, :, None, None]
+        hide_pads = torch.zeros(pads.shape, device=pads.device).masked_fill(pads, -math.inf)
     residual = table[:, :0]  # [instance, example, position, d_model], after the first block
     for layer in range(config.n_layers):
         block = f"blocks.{layer}."
@@ -117,95 +120,27 @@ def last_mlp(
         if layer == 0:
             k, v = _embed(table, rows, W_K), _embed(table, rows, W_V)
             q = _embed(table, rows[:, :, start:], W_Q)
-            residual = _look_up(table, rows[:, :, start:])
+            residual = look_up(table, rows[:, :, start:])
         else:
-            k, v = _multiply(residual, W_K), _multiply(residual, W_V)
+            k, v = multiply(residual, W_K), multiply(residual, W_V)
             residual = residual[:, :, start:]
-            q = _multiply(residual, W_Q)
+            q = multiply(residual, W_Q)
         causal = config.attention_dir == "causal"
-        z = _attend(q, k, v, config.n_heads, pads, causal=causal)
-        residual = residual + _multiply(z, parameters[f"{block}attn.W_O"].flatten(1, 2))
-        pre = _multiply(residual, parameters[f"{block}mlp.W_in"])
+        z = attend(q, k, v, config.n_heads, hide_pads, causal=causal)
+        residual = residual + multiply(z, parameters[f"{block}attn.W_O"].flatten(1, 2))
+        pre = multiply(residual, parameters[f"{block}mlp.W_in"])
         post = pre.relu() if config.act_fn == "relu" else gelu(pre)
         if layer == config.n_layers - 1:
             return post, residual
-        residual = residual + _multiply(post, parameters[f"{block}mlp.W_out"])
+        residual = residual + multiply(post, parameters[f"{block}mlp.W_out"])
     raise AssertionError("a transformer has at least one block")
 
 
 def _embed(table: Tensor, index: Tensor, matrix: Tensor) -> Tensor:
     """table[instance, index] @ matrix[instance], multiplied where there are fewer rows."""
     if table.shape[1] <= index[0].numel():
-        return _look_up(table @ matrix, index)
-    return _multiply(_look_up(table, index), matrix)
-
-
-def _look_up(table: Tensor, index: Tensor) -> Tensor:
-    """table[instance, index] by one embedding lookup: [instance, *index, width]."""
-    instances, rows = table.shape[:2]
-    offsets = torch.arange(instances, device=index.device) * rows
-    flat = index + offsets.view(-1, *[1] * (index.dim() - 1))
-    return _Embedding.apply(table.flatten(0, 1), flat)
-
-
-class _Embedding(Function):
-    """`torch.nn.functional.embedding` whose gradient has the same bits every time.
-
-    On cuda, PyTorch adds it up with atomics unless asked not to, and the global way to ask it
-    would restrict everything else too.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, table: Tensor, index: Tensor) -> Tensor:
-        ctx.save_for_backward(index)
-        ctx.rows = len(table)
-        return embedding(index, table)
-
-    @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, *grads: Tensor
-    ) -> tuple[Tensor, None]:
-        (index,) = ctx.saved_tensors
-        asked = torch.are_deterministic_algorithms_enabled()
-        warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-        torch.use_deterministic_algorithms(asked or index.is_cuda, warn_only=warn_only)
-        try:
-            return torch.ops.aten.embedding_dense_backward(
-                grads[0], index, ctx.rows, -1, False
-            ), None
-        finally:
-            torch.use_deterministic_algorithms(asked, warn_only=warn_only)
-
-
-def _multiply(values: Tensor, matrix: Tensor) -> Tensor:
-    """values[instance, ..., input] @ matrix[instance, input, output]."""
-    return (values.flatten(1, -2) @ matrix).unflatten(1, values.shape[1:-1])
-
-
-def _attend(
-    q: Tensor, k: Tensor, v: Tensor, n_heads: int, pads: Tensor | None, *, causal: bool
-) -> Tensor:
-    """Scaled dot-product attention; the queries are those of the last positions.
-
-    No query sees a key where `pads`, [instance, example, key], is true.
-    """
-    q, k, v = (x.unflatten(-1, (n_heads, -1)) for x in (q, k, v))
-    scale = math.sqrt(q.shape[-1])
-    if q.shape[2] == 1:  # one query sees every key, and products this thin are no matrix products
-        scores = (q * k).sum(-1) / scale  # [instance, example, key, head]
-        if pads is not None:
-            scores = scores.masked_fill(pads[..., None], -math.inf)
-        return (scores.softmax(dim=2)[..., None] * v).sum(dim=2, keepdim=True).flatten(3)
-    q, k, v = (x.transpose(2, 3) for x in (q, k, v))
-    scores = q @ k.transpose(-1, -2) / scale  # [instance, example, head, query, key]
-    if causal:
-        n_queries, n_keys = scores.shape[-2:]
-        seen = torch.ones(n_queries, n_keys, dtype=torch.bool, device=q.device)
-        scores = scores.masked_fill(~seen.tril(n_keys - n_queries), -math.inf)
-    if pads is not None:
-        scores = scores.masked_fill(pads[:, :, None, None], -math.inf)
-    return (scores.softmax(dim=-1) @ v).transpose(2, 3).flatten(3)
+        return look_up(table @ matrix, index)
+    return multiply(look_up(table, index), matrix)
 
 
 def is_ours(model: Module) -> bool:

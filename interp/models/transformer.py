@@ -13,7 +13,7 @@ from tasks.task import Task
 
 
 class TaskTransformer(HookedTransformer):
-    """A `HookedTransformer` without normalisation, of given sizes, that never attends to pads.
+    """A `HookedTransformer` of given sizes that never attends to pads.
 
     Every attention row is a softmax over the keys whose token is not `pad_token`, whatever the
     direction of attention; with `start_at_layer` the tokens are those given as `tokens=`, and
@@ -34,6 +34,7 @@ class TaskTransformer(HookedTransformer):
         act_fn: Literal["relu", "gelu"] = "relu",
         attention_dir: Literal["causal", "bidirectional"] = "causal",
         attn_only: bool = False,
+        normalization_type: Literal["LN"] | None = None,
         pad_token: int | None = None,
     ) -> None:
         # `seed` and `init_weights` would touch the global generators.
@@ -47,7 +48,7 @@ class TaskTransformer(HookedTransformer):
                 act_fn=act_fn,
                 attention_dir=attention_dir,
                 attn_only=attn_only,
-                normalization_type=None,
+                normalization_type=normalization_type,
                 n_ctx=n_ctx,
                 d_vocab=d_vocab,
                 d_vocab_out=d_vocab_out,

@@ -52,11 +52,13 @@ class Schedule:
     """Examples a step, drawn without replacement epoch by epoch; all of them if not given."""
     checkpoints: int = 100
     """Checkpoints between the first step and the last, log-spaced, duplicates merged."""
+    checkpoint_every: int | None = None
+    """Instead: a checkpoint every so many steps."""
     log_every: int = 100
     """Steps between two rows of the history."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "checkpoints", "log_every"):
+        for name in ("batch_size", "checkpoints", "checkpoint_every", "log_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise RecipeError(f"{name} is {value}: it must be at least 1")
@@ -64,12 +66,24 @@ class Schedule:
             raise RecipeError(f"steps is {self.steps}: it must be at least 0")
 
     def checkpoint_steps(self) -> list[int]:
-        """Step 0, `checkpoints` log-spaced steps from 1 on, and the last step."""
+        """Step 0, the last step, and those between: `checkpoints` log-spaced ones, or periodic."""
+        if self.checkpoint_every is not None:
+            return [*range(0, self.steps, self.checkpoint_every), self.steps]
         if self.steps == 0:
             return [0]
         spaced = np.logspace(0, math.log10(self.steps), self.checkpoints)
         # The last power is the number of steps up to rounding, on either side.
         return sorted({0, *np.floor(spaced + 1e-6).astype(int).tolist(), self.steps})
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """What training begins from, and which part of it is trained."""
+
+    start_from: str | None = None
+    """A checkpoint whose weights are the initial ones; {seed} in it stands for the run's seed."""
+    trained: tuple[str, ...] = ()
+    """The parameters to train, such as blocks.1.mlp.* (quoted); all of them if not given."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +94,7 @@ class Recipe:
     model: ModelConfig
     optimizer: AdamW = field(default_factory=AdamW)
     schedule: Schedule = field(default_factory=Schedule)
+    fine_tuning: FineTuning = field(default_factory=FineTuning)
     init_seed: int = 0
     """Draws the initial weights, and the order of minibatches."""
     dtype: Literal["float32", "float64"] = "float32"
@@ -110,6 +125,7 @@ class Recipe:
             "model": _with_kind(self.model, MODELS),
             "optimizer": dataclasses.asdict(self.optimizer),
             "schedule": dataclasses.asdict(self.schedule),
+            "fine_tuning": dataclasses.asdict(self.fine_tuning),
             "init_seed": self.init_seed,
             "dtype": self.dtype,
         }
@@ -137,6 +153,7 @@ def recipe_from_json(text: str) -> Recipe:
             model=_construct(model_class(model.pop("kind")), model),
             optimizer=_construct(AdamW, data["optimizer"]),
             schedule=_construct(Schedule, data["schedule"]),
+            fine_tuning=_construct(FineTuning, data.get("fine_tuning", {})),
             init_seed=data["init_seed"],
             dtype=data["dtype"],
         )

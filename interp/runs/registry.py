@@ -33,6 +33,8 @@ TASKS = {
 MODULAR_ADDITION = "modular_addition"
 MODELS = {
     "transformer": "interp.models.config:TransformerConfig",
+    "decoder": "interp.models.config:DecoderConfig",
+    "iteration_head": "interp.models.config:IterationHeadConfig",
     "compiled": "interp.models.config:CompiledConfig",
     "mlp": "interp.models.config:MLPConfig",
     "bilinear": "interp.models.config:BilinearConfig",

@@ -146,7 +146,7 @@ class IterationTask(Task):
 
     @property
     def shuffled(self) -> bool:
-        """Whether minibatches are meant to be drawn at random, and not in the examples' order."""
+        """Whether minibatches are drawn at random, and not in the examples' own order."""
         return not self.is_published
 
     @cached_property

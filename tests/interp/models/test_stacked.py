@@ -1,14 +1,24 @@
 """The fast forward is the hooked forward: values and gradients, in float64."""
 
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from interp.models.config import BilinearConfig, MLPConfig, ModelConfig, TransformerConfig
+from interp.models.config import (
+    BilinearConfig,
+    DecoderConfig,
+    MLPConfig,
+    ModelConfig,
+    Norm,
+    Positions,
+    TransformerConfig,
+)
 from interp.models.stacked import is_ours, stacked_logits
 from tasks.composition import GroupComposition
+from tasks.iteration import Parity
 from tasks.sequences import Reverse
 from tasks.task import Task
 
@@ -39,6 +49,9 @@ class BagConfig:
         return Bag(self.width, task, seed)
 
 
+THOUGHTS = Parity(max_length=5)
+NORMS = get_args(Norm)
+SHARED = DecoderConfig(n_heads=2, d_model=8, index="shared", train_index="spread")
 BOTH_WAYS = TransformerConfig(**SMALL, attention_dir="bidirectional")
 CASES = [
     (TASK, MLPConfig(d_embed=6, d_mlp=5), 2),
@@ -52,6 +65,9 @@ CASES = [
     (PADDED, replace(BOTH_WAYS, n_layers=3), 1),
     (PADDED, TransformerConfig(**SMALL, n_layers=2), 1),
     *((TASK, BagConfig(), first) for first in (0, 2)),
+    *((THOUGHTS, DecoderConfig(n_heads=2, d_model=8, norm=norm), 0) for norm in NORMS),
+    *((THOUGHTS, replace(SHARED, positions=positions), 2) for positions in get_args(Positions)),
+    *((THOUGHTS, replace(SHARED, index="absolute", positions=p), 0) for p in ("t5", "rotary")),
 ]
 
 
@@ -64,6 +80,8 @@ def test_values_and_gradients_are_those_of_the_hooked_forward(
     for model in models:  # so that a bias shows
         if isinstance(config, MLPConfig) and config.bias:
             model.b_in.data.normal_(generator=torch.Generator().manual_seed(5))
+        if isinstance(config, DecoderConfig) and config.positions == "t5":
+            model.relative_bias.data.normal_(generator=torch.Generator().manual_seed(5))
     tokens = torch.stack([task.examples(split).tokens[:n_examples] for split in ("train", "test")])
     parameters = {
         name: torch.stack([dict(model.named_parameters())[name].detach() for model in models])

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from interp.models.config import BilinearConfig, MLPConfig, TransformerConfig
-from interp.runs.recipe import AdamW, Recipe, RecipeError, Schedule, recipe_from_json
+from interp.models.config import BilinearConfig, DecoderConfig, MLPConfig, TransformerConfig
+from interp.runs.recipe import AdamW, FineTuning, Recipe, RecipeError, Schedule, recipe_from_json
 from interp.runs.registry import UnknownKindError, named_task
 from tasks.composition import GroupComposition
 
@@ -20,11 +20,29 @@ RECIPE = Recipe(
 
 
 @pytest.mark.parametrize(
-    "model", [MLPConfig(bias=True), TransformerConfig(n_layers=2), BilinearConfig()]
+    "model",
+    [
+        MLPConfig(bias=True),
+        TransformerConfig(n_layers=2),
+        BilinearConfig(),
+        DecoderConfig(positions="rotary", d_mlp=3),
+    ],
 )
 def test_json_reads_back_to_an_equal_recipe(model):
     recipe = replace(RECIPE, model=model)
     assert recipe_from_json(recipe.to_json()) == recipe
+
+
+def test_a_recipe_without_fine_tuning_is_read():
+    """As they were written before there was any."""
+    data = json.loads(RECIPE.to_json())
+    del data["fine_tuning"]
+    assert recipe_from_json(json.dumps(data)) == RECIPE
+
+
+def test_fine_tuning_is_read_back():
+    tuned = replace(RECIPE, fine_tuning=FineTuning("a.safetensors", ("blocks.1.*",)))
+    assert recipe_from_json(tuned.to_json()) == tuned
 
 
 def test_a_seed_sets_weights_and_split_unless_the_split_is_fixed():
