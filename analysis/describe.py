@@ -7,7 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from interp.models.config import BilinearConfig, CompiledConfig, MLPConfig, TransformerConfig
+from interp.models.config import (
+    BilinearConfig,
+    CompiledConfig,
+    DecoderConfig,
+    IterationHeadConfig,
+    MLPConfig,
+    TransformerConfig,
+)
 from interp.runs.recipe import Recipe
 from interp.runs.run import Run
 from tasks.composition import GroupComposition
@@ -142,6 +149,25 @@ def describe_model(recipe: Recipe) -> str:
                 f"a transformer of {config.n_layers} layer{plural}, {config.n_heads} heads each, "
                 f"width {config.d_model}, {config.d_mlp} neurons ({config.act_fn}) a layer"
             )
+        case DecoderConfig() as config:
+            plural = "s" if config.n_layers > 1 else ""
+            heads = "one head" if config.n_heads == 1 else f"{config.n_heads} heads"
+            extras = ", ".join(
+                f"{name} {value}"
+                for name, value in (
+                    ("norm", config.norm),
+                    ("positions", config.positions),
+                    ("index", config.index),
+                    ("index in training", config.train_index),
+                    ("dropout", f"{config.dropout:g}"),
+                )
+            )
+            return (
+                f"a transformer of {config.n_layers} layer{plural}, {heads} each, width "
+                f"{config.d_model}, {config.mlp_width} neurons (gelu) a layer ({extras})"
+            )
+        case IterationHeadConfig():
+            return "a transformer of two layers whose weights, set by hand, are an iteration head"
         case BilinearConfig(d_embed):
             return f"a bilinear network: the product of two embeddings of width {d_embed}"
         case CompiledConfig(hardness):
@@ -156,11 +182,15 @@ def describe_training(recipe: Recipe) -> str:
     optimizer, schedule = recipe.optimizer, recipe.schedule
     if schedule.steps == 0:
         return "not trained"
+    start_from, trained = recipe.fine_tuning.start_from, recipe.fine_tuning.trained
+    start = f"from {start_from}, " if start_from else ""
+    part = f", of {', '.join(trained)} alone" if trained else ""
     batch = "full batch" if schedule.batch_size is None else f"batches of {schedule.batch_size}"
     return (
-        f"{schedule.steps:,} steps of AdamW ({batch}; learning rate {optimizer.lr:g}, weight decay "
-        f"{optimizer.weight_decay:g}, betas {optimizer.betas[0]:g} and {optimizer.betas[1]:g}) "
-        f"in {recipe.dtype}"
+        f"{start}{schedule.steps:,} steps of AdamW ({batch}; learning rate {optimizer.lr:g}, "
+        f"weight decay {optimizer.weight_decay:g}, betas {optimizer.betas[0]:g} and "
+        f"{optimizer.betas[1]:g}) "
+        f"in {recipe.dtype}{part}"
     )
 
 

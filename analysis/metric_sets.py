@@ -14,13 +14,16 @@ from typing import cast
 import pandas as pd
 from torch.nn import Module
 
+from analysis.iteration import iteration_metrics
 from analysis.metrics import METRICS
 from analysis.representation.measure import representation_metrics
 from analysis.scores import standard_metrics
 from interp.arguments import nearest
 from interp.models.anatomy import hidden_layer
+from interp.models.transformer import TaskTransformer
 from interp.runs.registry import import_user_module
 from tasks.composition import GroupComposition
+from tasks.iteration import IterationTask
 from tasks.task import Task
 
 VERSION = "1"
@@ -55,7 +58,7 @@ def metric_sets(
     Raises `MetricError` for a function that is not there.
     """
     if key_irreps is None:
-        built_in = MetricSet("standard", standard_metrics, VERSION)
+        built_in = MetricSet("standard", _task_metrics, VERSION)
     else:
         measure = cast(Measure, partial(representation_metrics, key_irreps=key_irreps))
         built_in = MetricSet("representation", measure, f"{VERSION}:{','.join(sorted(key_irreps))}")
@@ -71,6 +74,13 @@ def has_representation_metrics(model: Module, task: Task) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _task_metrics(model: Module, task: Task) -> Measured:
+    """Those of chain of thought, where that is the task, else loss and accuracy."""
+    if isinstance(task, IterationTask) and isinstance(model, TaskTransformer):
+        return iteration_metrics(model, task)
+    return standard_metrics(model, task)
 
 
 def _user_set(reference: str) -> MetricSet:

@@ -25,9 +25,17 @@ group onto its isotypic space, applied along a, b or ab; D_k[g] = P_k applied to
 the pairs with ab = g. CE is the mean cross-entropy with target ab. In total, with an empty
 component, the sum of the key irreps takes the place of one irrep's part."""
 
+ITERATION_LETTERS = """\
+Of sequences with inputs x_1 ... x_L and states s_1 ... s_L; without a component, means over the
+lengths from 4 on that have at least 30 test sequences, and with the component `length:12` of one
+length; `beyond` is the mean over the lengths beyond training, where there are positions for them.
+A is the attention of a head, as in `L1H0:x_t`, with the role it is looked at in: EoI (from s_t to
+the end of the input), x_t (from where s_t is to be said to x_t), previous (to the token before),
+s_{t-1} (to that token itself)."""
+
 _CHUGHTAI = "Chughtai, Chan and Nanda 2023"
 
-METRICS = (
+REPRESENTATION_METRICS = (
     Metric("loss/train", "CE of L on the training set; mean squared error for regression", ""),
     Metric("loss/test", "the same on the test set", ""),
     Metric("loss/all", "the same on all examples", ""),
@@ -60,15 +68,62 @@ METRICS = (
     Metric("weights/sum_of_squares", "sum of w^2 over all parameters", ""),
     Metric("progress/test_to_restricted", "loss/test over hidden/restricted_loss", _CHUGHTAI),
 )
+"""Those of networks that compose in a group; loss and accuracy are any network's."""
+
+_CABANNES = "Cabannes et al. 2024"
+ITERATION_METRICS = (
+    Metric("iteration/token_accuracy", "share of states s_t that are right on the test set", ""),
+    Metric("iteration/end_accuracy", "share of test sequences with EoS just after s_L", ""),
+    Metric(
+        "iteration/sequence_accuracy",
+        "share of test sequences in which all that is scored is right",
+        _CABANNES,
+    ),
+    Metric("iteration/train_sequence_accuracy", "the same on the training set", _CABANNES),
+    Metric(
+        "iteration/free_running_accuracy",
+        "the same when the network reads its own output: states and first EoS; of 256 a length",
+        "",
+    ),
+    Metric("iteration/final_answer_accuracy", "the share with s_L in its place then", ""),
+    Metric(
+        "iteration/one_problem_token",
+        "share of sequences, prompt and own output, with one problem token",
+        _CABANNES,
+    ),
+    Metric("iteration/one_eoi", "the same of EoI", _CABANNES),
+    Metric("iteration/eos_absorbing", "share with an EoS and nothing else after it", _CABANNES),
+    Metric(
+        "attention/mean", "mean of A[q, k] over a role's queries q with their keys k", _CABANNES
+    ),
+    Metric("attention/above_half", "share of them with A[q, k] > 1/2", _CABANNES),
+    Metric(
+        "attention/invariance",
+        "1 - standard deviation (n - 1) of A[q, k] over sequences, averaged over q",
+        _CABANNES,
+    ),
+)
+"""Those of networks on iterative problems, beside loss and accuracy."""
+
+METRICS = (*REPRESENTATION_METRICS, *ITERATION_METRICS)
 """Every metric that is built in, in the order of tables."""
 
 
 def metrics_page() -> str:
-    """The table of metrics as Markdown: the page docs/metrics.md."""
-    lines = ["# Metrics", "", "What `interp evaluate` measures.", "", METRIC_LETTERS, ""]
-    lines += ["| metric | formula | per irrep | source |", "|---|---|---|---|"]
-    for metric in METRICS:
-        formula = metric.formula.replace("|", r"\|").replace("*", r"\*")
-        by_irrep = "yes" if metric.per_irrep else ""
-        lines.append(f"| `{metric.name}` | {formula} | {by_irrep} | {metric.source} |")
+    """The tables of metrics as Markdown: the page docs/metrics.md."""
+    lines = ["# Metrics", "", "What `interp evaluate` measures."]
+    lines += _section("Composition in a group", METRIC_LETTERS, REPRESENTATION_METRICS)
+    lines += _section("Chain of thought", ITERATION_LETTERS, ITERATION_METRICS)
     return "\n".join(lines) + "\n"
+
+
+def _section(title: str, letters: str, metrics: tuple[Metric, ...]) -> list[str]:
+    by_irrep = any(metric.per_irrep for metric in metrics)
+    headings = ["metric", "formula", *["per irrep"] * by_irrep, "source"]
+    rows = [headings, ["---"] * len(headings)]
+    for metric in metrics:
+        formula = metric.formula.replace("|", r"\|").replace("*", r"\*")
+        per_irrep = ["yes" if metric.per_irrep else ""] * by_irrep
+        rows.append([f"`{metric.name}`", formula, *per_irrep, metric.source])
+    table = [f"| {' | '.join(row)} |" for row in rows]
+    return ["", f"## {title}", "", letters, "", *table]

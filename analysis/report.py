@@ -44,6 +44,11 @@ def _metric(name: str) -> Callable[[Findings], Number | None]:
     return lambda found: found.values.get(name)
 
 
+def _best_head(found: Findings, role: str) -> Number | None:
+    names = (n for n in found.values if n.startswith("attention/above_half[") and f":{role}]" in n)
+    return max((found.values[name] for name in names), default=None)
+
+
 SCORES = (
     Column("step", lambda f: f.step, ",d", "Step: of the weights that were measured."),
     Column("train loss", lambda f: f.loss_train, ".2e"),
@@ -68,6 +73,31 @@ SCORES = (
         ".2e",
         "Restricted loss: on all data, with only that part.",
     ),
+)
+THOUGHTS = (
+    Column(
+        "states",
+        _metric("iteration/token_accuracy"),
+        ".2%",
+        "States: the share that is right when the network reads the true sequence; whole "
+        "sequences: all of whose states and end are right. Means over the lengths from 4.",
+    ),
+    Column("whole sequences", _metric("iteration/sequence_accuracy"), ".2%"),
+    Column(
+        "free running",
+        _metric("iteration/free_running_accuracy"),
+        ".2%",
+        "Free running: the same, and the final answer, when it reads its own output.",
+    ),
+    Column("final answer", _metric("iteration/final_answer_accuracy"), ".2%"),
+    Column(
+        "to EoI",
+        lambda f: _best_head(f, "EoI"),
+        ".1%",
+        "To EoI, to x_t: of the head that does it most, the share of positions that attend there "
+        "by more than one half. Both together are an iteration head.",
+    ),
+    Column("to x_t", lambda f: _best_head(f, "x_t"), ".1%"),
 )
 IRREPS = (
     Column("key irreps", lambda f: None if f.key_irreps is None else len(f.key_irreps), ",d"),
@@ -100,6 +130,15 @@ STORY = {
     "program": "What each head and each MLP computes; grey parts do nothing.",
     "loss": "Where the test loss falls long after the training loss, the network grokked.",
     "accuracy": "",
+    "iteration": (
+        "States and whole sequences when the network reads the truth, and when it reads its own "
+        "output."
+    ),
+    "attention_above_half_by_component": (
+        "An iteration head is a head that attends to the end of the input (EoI) and, a layer "
+        "later, one that attends to x_t where s_t is to be said."
+    ),
+    "attention": "",
     "logits_similarity_by_irrep": (
         "The cosine between the logits and the character of each irrep at a b c⁻¹. "
         "The irreps that rise are those that the network computes with."
@@ -190,6 +229,7 @@ def _section(runs: list[Run]) -> Section:
     own = [_pictures(curve_figures([run]) | model_figures(run)) for run in runs]
     tables = [
         _table(SCORES, found),
+        _table(THOUGHTS, found),
         _table(IRREPS, found),
         _table(_others(found), found),
     ]

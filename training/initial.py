@@ -28,7 +28,7 @@ def initial_model(recipe: Recipe) -> Module:
 
 
 def _train_only(model: Module, patterns: tuple[str, ...]) -> None:
-    names = [name for name, _ in model.named_parameters()]
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     for pattern in patterns:
         if not any(fnmatch(name, pattern) for name in names):
             raise ValueError(

@@ -15,8 +15,8 @@ from training.initial import initial_model
 from training.loss import accuracies, is_scored, losses
 
 AVERAGES = ("exp_avg", "exp_avg_sq")
-LOGITS_AT_ONCE = 2**25
-"""Logits that an evaluation holds at a time."""
+LOGITS_AT_ONCE, TOKENS_AT_ONCE = 2**25, 2**16
+"""Logits, and tokens, that an evaluation holds at a time."""
 
 
 class State:
@@ -76,9 +76,14 @@ class State:
         self, data: Data
     ) -> tuple[Float64[Tensor, "instance"], Float64[Tensor, "instance"]]:
         """Every instance's loss and accuracy."""
-        per_example = data.targets.shape[0] * data.targets.shape[2] * self._n_outputs
+        n_instances, _, n_scored = data.targets.shape
+        n_logits, n_tokens = (
+            n_instances * n_scored * self._n_outputs,
+            n_instances * data.tokens.shape[2],
+        )
+        size = min(LOGITS_AT_ONCE // n_logits, TOKENS_AT_ONCE // n_tokens)
         sums, counts = [], []
-        for part in data.chunks(max(1, LOGITS_AT_ONCE // per_example)):
+        for part in data.chunks(max(1, size)):
             logits, count = self._logits(part, {}), is_scored(part.targets).sum(dim=(1, 2))
             means = torch.stack([losses(logits, part.targets), accuracies(logits, part.targets)])
             sums.append(torch.where(count > 0, means * count, 0.0))

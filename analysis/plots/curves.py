@@ -106,7 +106,9 @@ def component_curves(
     first: Sequence[str] = (),
     log_y: bool = False,
 ) -> go.Figure:
-    """One metric by component, such as `irrep:standard`, named by what follows the colon.
+    """One metric by component, such as `irrep:standard` or `length:4`, named by what follows.
+
+    The components of heads, such as `L1H0:x_t`, are named in full.
 
     Args:
         metrics: tidy measurements, with a column `run` where there are several.
@@ -118,7 +120,7 @@ def component_curves(
         log_y: whether the vertical axis is logarithmic.
     """
     rows = metrics.loc[(metrics["metric"] == metric) & (metrics["component"] != "")]
-    name = rows["component"].str.replace(r"^[^:]*:", "", regex=True)
+    name = rows["component"].str.replace(r"^[a-z_]+:", "", regex=True)
     known = list(dict.fromkeys(name))
     named = [k for k in first if k in known]
     if len(known) <= MAX_NAMED:

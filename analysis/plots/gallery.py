@@ -6,14 +6,17 @@ import pandas as pd
 import plotly.graph_objects as go
 import torch
 
+from analysis.plots.attention import attention_figure
 from analysis.plots.curves import component_curves, curves, history_curves, total_curves
 from analysis.plots.embedding import Embedding, circles_figure, energy_figure, entries_figure
 from analysis.plots.program import explanation_figure
 from analysis.plots.seeds import key_irrep_frequency, key_irrep_number, learning_order
 from interp.models.config import CompiledConfig
+from interp.models.transformer import TaskTransformer
 from interp.rasp import compile_task
 from interp.runs.run import Run
 from tasks.composition import GroupComposition
+from tasks.iteration import IterationTask
 
 Figures = dict[str, go.Figure]
 """Figures by a name that is fit for a file."""
@@ -67,6 +70,28 @@ TOTALS: dict[str, tuple[str, str, bool, dict[str, str]]] = {
         )
         for layer, name in LAYERS.items()
     },
+    "iteration": (
+        "Chain of thought, on the test set",
+        "accuracy",
+        False,
+        {
+            "iteration/token_accuracy": "states",
+            "iteration/end_accuracy": "end of sequence",
+            "iteration/sequence_accuracy": "whole sequences",
+            "iteration/free_running_accuracy": "whole sequences, free running",
+            "iteration/final_answer_accuracy": "final answer, free running",
+        },
+    ),
+    "grammar": (
+        "Grammar of what the network says on its own",
+        "share of sequences",
+        False,
+        {
+            "iteration/one_problem_token": "one problem token",
+            "iteration/one_eoi": "one EoI",
+            "iteration/eos_absorbing": "nothing after EoS",
+        },
+    ),
     "sum_of_squares": (
         "Weights",
         "sum of squared weights",
@@ -82,7 +107,37 @@ TOTALS: dict[str, tuple[str, str, bool, dict[str, str]]] = {
 }
 """Figures of totals: title, vertical axis, whether it is logarithmic, metric -> legend entry."""
 
-BY_IRREP: dict[str, tuple[str, str, bool]] = {
+ATTENTION = "attention to the role's key"
+BY_COMPONENT: dict[str, tuple[str, str, bool]] = {
+    "attention/mean": ("Attention of each head in each role", ATTENTION, False),
+    "attention/above_half": (
+        "Attention of each head in each role",
+        "share above 1/2",
+        False,
+    ),
+    "attention/invariance": (
+        "Invariance of each head's attention to content",
+        "1 - standard deviation over sequences",
+        False,
+    ),
+    "iteration/token_accuracy": ("States that are right, by length", "accuracy", False),
+    "iteration/end_accuracy": ("Ends that are right, by length", "accuracy", False),
+    "iteration/sequence_accuracy": ("Whole sequences that are right, by length", "accuracy", False),
+    "iteration/train_sequence_accuracy": (
+        "Whole training sequences that are right, by length",
+        "accuracy",
+        False,
+    ),
+    "iteration/free_running_accuracy": (
+        "Whole sequences that are right, free running, by length",
+        "accuracy",
+        False,
+    ),
+    "iteration/final_answer_accuracy": (
+        "Final answers that are right, free running, by length",
+        "accuracy",
+        False,
+    ),
     "logits/similarity": ("Similarity of the logits to each character", "cosine similarity", False),
     "embed_a/fve": ("Embedding of a in each irrep", SHARE, False),
     "embed_b/fve": ("Embedding of b in each irrep", SHARE, False),
@@ -97,7 +152,7 @@ BY_IRREP: dict[str, tuple[str, str, bool]] = {
         for kind in ("excluded", "restricted")
     },
 }
-"""Figures by irrep: title, vertical axis, whether it is logarithmic."""
+"""Figures by irrep, head or length: title, vertical axis, whether it is logarithmic."""
 
 
 def curve_figures(runs: Sequence[Run]) -> Figures:
@@ -157,7 +212,7 @@ def _metric_figures(metrics: pd.DataFrame, first: Sequence[str]) -> Figures:
         if own & has_total:
             figures[name] = total_curves(metrics, lines, title, y, log_y=log_y)
     for metric, rows in metrics.loc[metrics["component"] != ""].groupby("metric", sort=False):
-        title, y, log_y = BY_IRREP.get(str(metric), (str(metric), str(metric), False))
+        title, y, log_y = BY_COMPONENT.get(str(metric), (str(metric), str(metric), False))
         kinds = set(rows["component"].str.partition(":")[0])
         name = f"{metric}_by_{'irrep' if kinds == {'irrep'} else 'component'}".replace("/", "_")
         figures[name] = component_curves(rows, str(metric), title, y, first=first, log_y=log_y)
@@ -181,12 +236,22 @@ def seed_figures(runs: Sequence[Run]) -> Figures:
 
 
 def model_figures(run: Run) -> Figures:
-    """The network itself: a compiled one's program, or embeddings in the basis of the irreps."""
+    """The network itself: its program, its attention, or its embeddings by irrep."""
     recipe = run.recipe
     if isinstance(recipe.model, CompiledConfig) and not recipe.schedule.steps:
         compiled = compile_task(recipe.task, hardness=recipe.model.hardness)
         return {"program": explanation_figure(compiled.explain())}
+    if isinstance(recipe.task, IterationTask):
+        return _attention(run, recipe.task)
     return _embeddings(run)
+
+
+def _attention(run: Run, task: IterationTask) -> Figures:
+    """The final network's attention; nothing where it is an architecture of the user's own."""
+    model = run.model() if run.steps else None
+    if not isinstance(model, TaskTransformer):
+        return {}
+    return {"attention": attention_figure(model, task, title="Attention on one test sequence")}
 
 
 def _embeddings(run: Run) -> Figures:

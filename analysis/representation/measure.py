@@ -24,7 +24,7 @@ Metrics = dict[str, dict[str, float]]
 def representation_metrics(
     model: Module, task: GroupComposition, key_irreps: tuple[str, ...] | None = None
 ) -> Metrics:
-    """Every metric of `analysis.metrics.METRICS`, in float64.
+    """Every metric of `analysis.metrics.REPRESENTATION_METRICS`, in float64.
 
     Args:
         model: one of the networks of `interp.models`, of any precision, on any device.

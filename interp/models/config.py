@@ -204,7 +204,10 @@ class IterationHeadConfig:
     def build(self, task: Task, seed: int) -> Module:
         """A `TaskTransformer`; nothing is drawn, so `seed` does not matter."""
         from interp.models.iteration_head import iteration_head
+        from tasks.iteration import IterationTask
 
+        if not isinstance(task, IterationTask):
+            raise ValueError(f"{task.name} is no iterative problem, and has no iteration head")
         return iteration_head(task)
 
 

@@ -9,7 +9,7 @@ import torch
 from analysis import evaluate as engine
 from analysis.evaluate import evaluate_run
 from analysis.metric_sets import MetricError, tidy
-from analysis.metrics import METRICS
+from analysis.metrics import REPRESENTATION_METRICS
 from analysis.representation.measure import representation_metrics
 from interp.models.config import MLPConfig, TransformerConfig
 from interp.runs.lock import LockedError
@@ -85,9 +85,9 @@ def test_every_metric_of_the_table_is_measured_at_every_step(run):
     assert sorted(table["step"].unique()) == list(STEPS)
     for step in STEPS:
         rows = table[table["step"] == step]
-        assert set(rows["metric"]) == {metric.name for metric in METRICS}
+        assert set(rows["metric"]) == {metric.name for metric in REPRESENTATION_METRICS}
     per_irrep = set(table.loc[table["component"] != "", "metric"])
-    assert per_irrep == {metric.name for metric in METRICS if metric.per_irrep}
+    assert per_irrep == {metric.name for metric in REPRESENTATION_METRICS if metric.per_irrep}
 
 
 def test_the_summary_is_the_final_step(run):

@@ -65,6 +65,26 @@ def test_a_sequence_task_is_trained_and_measured(task, tmp_path):
     assert losses.iloc[-1] < 0.8 * losses.iloc[0]
 
 
+def test_chain_of_thought_is_trained_measured_and_reported(tmp_path):
+    flags = ["--max-length", "4", "--d-model", "8", "--steps", "4", "--checkpoints", "1"]
+    flags += ["--longest", "6", "--seeds", "0..1", "--to", str(tmp_path), "--quiet"]
+    assert main(["train", "parity", *flags]) == 0
+    assert main(["train", "parity", "--model", "iteration_head", *flags[:2], *flags[-7:]]) == 0
+    assert main(["evaluate", str(tmp_path), "--quiet"]) == 0
+    trained, exact = (
+        Run(tmp_path / f"parity_{kind}_seed1").summary() for kind in ("decoder", "iteration_head")
+    )
+    assert 0 < trained["iteration/token_accuracy"] < 1
+    assert 0 < trained["iteration/token_accuracy[beyond]"] < 1
+    assert exact["iteration/free_running_accuracy[length:6]"] == 1
+    assert exact["attention/above_half[L1H0:x_t]"] == 1
+    assert main(["report", str(tmp_path), "--to", str(tmp_path / "report.html")]) == 0
+    page = (tmp_path / "report.html").read_text()
+    assert "are an iteration head" in page and "free running" in page
+    for picture in ("iteration", "attention", "attention_above_half_by_component"):
+        assert f"r1-{picture}" in page
+
+
 def test_modular_addition_is_composition_in_c53(tmp_path):
     flags = ["--steps", "1", "--to", str(tmp_path), "--quiet"]
     assert main(["train", "modular_addition", "--equals-token", *flags]) == 0
@@ -94,6 +114,21 @@ def test_a_fixed_split_and_a_name_of_ones_own(tmp_path):
         (["train", "peak", "--model", "smal"], "did you mean 'small'?"),
         (["train", "peak", "--max-length", "0"], "min_length must be at least 1 and at most max"),
         (["train", "fraction", "--vocab", "a..e"], "counts the token 'x', so write x,a..e"),
+        (["train", "parity", "--positions", "rotery"], "it must be one of learned, frozen, sinus"),
+        (["train", "parity", "--positions", "rotery"], "did you mean 'rotary'?"),
+        (["train", "polynomial", "--modulus", "12"], "must be a prime from 3 to 8191"),
+        (
+            ["train", "parity", "--max-length", "9", "--longest", "8"],
+            "a sequence of 9 inputs is too",
+        ),
+        (["train", "parity", "--n-heads", "3"], "d_model is 128: 3 heads do not divide it"),
+        (
+            ["train", "S3", "--model", "decoder", "--index", "shared"],
+            "begins anew at the token EoI",
+        ),
+        (["train", "C5", "--model", "iteration_head"], "is no iterative problem"),
+        (["train", "parity", "--start-from", "gone.safetensors"], "there is no gone.safetensors"),
+        (["train", "parity", "--trained", "block.*"], "no parameter is called 'block.*'"),
         (["train", "C5", "--lrr", "1"], "there is no option '--lrr'; did you mean '--lr'?"),
         (["train", "C5", "--lr", "fast"], "--lr"),
         (["train", "C5", "--dtype", "float16"], "it must be one of float32, float64"),

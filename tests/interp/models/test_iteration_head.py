@@ -1,13 +1,17 @@
 """The hand-set circuit: no error at any length, and the attention and effects that theory says."""
 
+import math
 from dataclasses import dataclass, replace
 
 import pandas as pd
 import pytest
 import torch
+from torch import Tensor
 
 from analysis.iteration import attention_scores, length_scores, role_effects
+from interp.models.config import IterationHeadConfig
 from interp.models.iteration_head import iteration_head
+from tasks.composition import GroupComposition
 from tasks.iteration import (
     Copy,
     GroupProduct,
@@ -45,6 +49,7 @@ TASKS = [
     Mixed(preset="published", **SHORT),
     replace(Parity(**SHORT), longest=20),
 ]
+THREE = [Polynomial(modulus=5, **SHORT), Parity(slack=2, **SHORT), Mixed(mix=MIX, **SHORT)]
 
 
 def of_the_head(table: pd.DataFrame) -> pd.DataFrame:
@@ -83,9 +88,7 @@ def test_lengths_up_to_its_context_need_no_data() -> None:
     assert (length_scores(iteration_head(task), longer)["sequence_accuracy"] == 1).all()
 
 
-@pytest.mark.parametrize(
-    "task", [Polynomial(modulus=5, **SHORT), Parity(slack=2, **SHORT), Mixed(mix=MIX, **SHORT)]
-)
+@pytest.mark.parametrize("task", THREE)
 def test_interventions_have_the_effects_that_theory_says(task: IterationTask) -> None:
     effects = role_effects(iteration_head(task), task).set_index(["layer", "head", "role"])
     # Where s_1 is to be said no state is read yet, and so EoI is not cut from it. It is the token
@@ -101,6 +104,65 @@ def test_interventions_have_the_effects_that_theory_says(task: IterationTask) ->
     for where, row in swaps.iterrows():
         expected = [1, 1, 0] if where == (1, 0, "x_t") else [0, 0, 0]
         assert row.tolist() == pytest.approx(expected, abs=1e-4), where
+
+
+def drawn(task: IterationTask, seed: int) -> tuple[Tensor, Tensor]:
+    """Six inputs of the task's last problem, 20 times, and the sequences with them."""
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randint(len(task.problems[-1].inputs), (20, 6), generator=generator)
+    return inputs, task.encode(inputs, len(task.problems) - 1).tokens
+
+
+@pytest.mark.parametrize("task", THREE)
+def test_it_goes_on_from_its_own_output(task: IterationTask) -> None:
+    """This test and the next two do by hand what the analysis does, and share nothing with it."""
+    model, (_, tokens) = iteration_head(task), drawn(task, seed=0)
+    answer = task.layout.answer(6)
+    said = tokens[:, : answer.start]
+    for _ in answer:
+        said = torch.cat([said, model(said)[:, -1:].argmax(dim=-1)], dim=1)
+    assert said.equal(tokens)
+    assert (model(said)[:, -1].argmax(dim=-1) == task.encoding.token_ids["EoS"]).all()
+
+
+@pytest.mark.parametrize("task", THREE)
+def test_cut_from_the_end_of_the_input_it_knows_nothing(task: IterationTask) -> None:
+    def cut(scores: Tensor, hook: object) -> Tensor:
+        scores[:, 0, :, task.layout.end_of_input(6)] = -math.inf
+        return scores
+
+    _, tokens = drawn(task, seed=0)
+    hooks = [("blocks.0.attn.hook_attn_scores", cut)]
+    said = iteration_head(task).run_with_hooks(tokens, fwd_hooks=hooks).argmax(dim=-1)
+    assert (said == task.encoding.token_ids["EoS"]).all()
+
+
+@pytest.mark.parametrize("task", THREE)
+def test_other_inputs_lead_to_other_states_through_the_last_mlp(task: IterationTask) -> None:
+    model, problem = iteration_head(task), task.problems[-1]
+    (inputs, tokens), (others, with_others) = drawn(task, seed=0), drawn(task, seed=1)
+    with_others[:, 7:] = tokens[:, 7:]  # other inputs, the same states
+    z, mlp = "blocks.1.attn.hook_z", "blocks.1.hook_mlp_out"
+    _, of_others = model.run_with_cache(with_others, names_filter=z)
+
+    with model.hooks(fwd_hooks=[(z, lambda clean, hook: of_others[z])]):
+        logits, patched = model.run_with_cache(tokens, names_filter=mlp)
+    steps = slice(task.layout.answer(6).start - 1, -1)
+    states = problem.transition[problem.iterate(inputs)[:, :-1], others[:, 1:]]
+    states = torch.cat([problem.start[others[:, :1]], states], dim=1)
+    assert logits[:, steps].argmax(dim=-1).equal(task.encoding.state_ids[-1][states])
+
+    through = model.run_with_hooks(tokens, fwd_hooks=[(mlp, lambda clean, hook: patched[mlp])])
+    assert (through - logits).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("task", THREE)
+def test_every_row_of_attention_is_one_hot(task: IterationTask) -> None:
+    """Also those of the prompt, where heads rest."""
+    _, cache = iteration_head(task).run_with_cache(drawn(task, seed=0)[1])
+    for layer in range(2):
+        pattern = cache["pattern", layer]
+        assert (pattern.amax(dim=-1) > 1 - 1e-6).all()
 
 
 def test_where_nothing_is_known_it_says_the_end() -> None:
@@ -126,3 +188,8 @@ def test_its_size(group: str, d_mlp: int) -> None:
 def test_without_chain_of_thought_there_is_none() -> None:
     with pytest.raises(ValueError, match="parity-no-cot has no chain of thought, and so no iter"):
         iteration_head(Parity(chain_of_thought=False))
+
+
+def test_other_tasks_have_none() -> None:
+    with pytest.raises(ValueError, match="C5 is no iterative problem"):
+        IterationHeadConfig().build(GroupComposition("C5"), 0)
