@@ -55,11 +55,14 @@ def test_every_command_works(tmp_path, monkeypatch, capsys):
     for command in given:
         assert run(command) == 0, (command, capsys.readouterr().err)
     assert (tmp_path / "report.html").exists() and (tmp_path / "tables" / "merge.csv").exists()
+    capsys.readouterr()
+    exec(compile(blocks("python")[1], "README.md", "exec"), {})
+    assert "swap_through_last_mlp" in capsys.readouterr().out
 
 
 def test_the_python_examples_work(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    program, training = blocks("python")
+    program, _, training = blocks("python")
     exec(compile(program, "README.md", "exec"), {})
     answers, *explanation = capsys.readouterr().out.splitlines()
     assert answers == "[[False, True, False, False]]"
@@ -68,6 +71,16 @@ def test_the_python_examples_work(tmp_path, monkeypatch, capsys):
     irreps, numbers = capsys.readouterr().out.splitlines()
     assert irreps == "['trivial', 'standard', '5d_a', '3d_a', '3d_b']"
     assert float(numbers.split()[0]) > 0
+
+
+def test_the_guide_to_chain_of_thought_works(capsys):
+    names: dict[str, object] = {}
+    for example in blocks("python", (ROOT / "docs" / "chain_of_thought.md").read_text()):
+        exec(compile(example, "chain_of_thought.md", "exec"), names)
+    printed = capsys.readouterr().out
+    assert "1: 1.0" in printed  # as published, all short test sequences were trained on
+    assert "counter -1 1 1 EoI 3 0 1" in printed
+    assert "swap_through_last_mlp" in printed
 
 
 def test_the_guide_to_rasp_works(capsys):

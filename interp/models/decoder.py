@@ -80,9 +80,14 @@ class Decoder(TaskTransformer):
     def forward(self, input: Tensor, *args: Any, **kwargs: Any) -> Any:
         """As `HookedTransformer.forward`: logits [example, position, output] by default.
 
-        With `past_kv_cache` or `start_at_layer` the tokens of all positions are wanted as `tokens`.
+        With `past_kv_cache`, and for a shared index with `start_at_layer`, the tokens of all
+        positions are wanted as `tokens`.
         """
         tokens = kwargs.get("tokens", input)
+        if tokens.is_floating_point():  # a residual stream
+            if self.restart is not None:
+                raise ValueError("a shared index depends on the tokens: give them too, as tokens=")
+            tokens = torch.zeros_like(tokens[..., 0], dtype=torch.int64)  # how many is what matters
         self.pos_embed.rows = self.rows(tokens)
         try:
             return super().forward(input, *args, **kwargs)

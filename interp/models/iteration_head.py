@@ -9,7 +9,7 @@ The residual stream has a coordinate for every value of seven variables:
 
 L0H0 writes `end`; MLP0 `step`, from position and end; L1H0 `fetched`; L1H1 `problem`; and MLP1
 `output`. A neuron fires where all that it reads is there. A head that finds nothing to attend to
-rests on position 0.
+rests on position 0. L0H1 is there if L1H1 is, as layers have equally many heads; it has no weights.
 """
 
 import math

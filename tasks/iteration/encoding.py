@@ -38,6 +38,12 @@ class IterationEncoding:
                 f"the token {twice[0]!r} is twice in the vocabulary: problems must have different "
                 "names, and no state or input be called as they or EoI, SLACK or EoS"
             )
+        first = list(map(self._first_token, self.problems))
+        if len(set(first)) < len(first):
+            raise ValueError(
+                f"two problems begin with the token {max(first, key=first.count)!r}: as published, "
+                "all moduli have one"
+            )
         for problem in self.problems:
             for name in (self._first_token(problem), *problem.states, *problem.inputs):
                 if name not in self.token_ids:

@@ -1,5 +1,6 @@
 """The network with normalisation: the published block, its ways to tell positions, its draws."""
 
+import copy
 from dataclasses import replace
 
 import jaxtyping
@@ -188,6 +189,21 @@ def test_a_shared_index_counts_anew_from_the_end_of_the_input() -> None:
     assert model.rows(tokens).tolist() == [[0, 1, 2, 3, 1, 2, 3, 4]]
     spread = replace(model.config, train_index="spread").build(TASK, 0)
     assert spread.rows(tokens).tolist() == [[0, 2, 4, 6, 2, 4, 6, 8]]
+
+
+@pytest.mark.parametrize("index", ["absolute", "shared"])
+@pytest.mark.parametrize("positions", ["learned", "rotary", "alibi"])
+def test_a_forward_pass_goes_on_from_the_residual_stream(positions: str, index: str) -> None:
+    model = copy.deepcopy(replace(SMALL, positions=positions, index=index).build(TASK, 0))
+    tokens = TASK.examples("test").tokens[:3]
+    logits, cache = model.run_with_cache(tokens)
+    before = cache["blocks.0.hook_resid_post"]
+    torch.testing.assert_close(model(before, start_at_layer=1, tokens=tokens), logits)
+    if index == "absolute":
+        torch.testing.assert_close(model(before, start_at_layer=1), logits)
+    else:
+        with pytest.raises(ValueError, match="give them too, as tokens="):
+            model(before, start_at_layer=1)
 
 
 @pytest.mark.parametrize("index", ["absolute", "shared"])

@@ -249,6 +249,10 @@ def test_one_spelling_a_group():
         (lambda: Copy(vocab="EoI,a"), "the token 'EoI' is twice"),
         (lambda: Parity(preset="published", slack=1), "slack is 1: preset='published' has 0 only"),
         (lambda: Copy(preset="published", vocab="a..c"), "copy:a..c needs a token 'a'"),
+        (
+            lambda: Mixed(preset="published", mix=("polynomial:5", "polynomial:7")),
+            "two problems begin with the token 'polynomial'",
+        ),
         (lambda: Polynomial(preset="published", modulus=59), "needs a token '58'"),
         (lambda: GroupProduct(preset="published"), "product:S3 needs a token 'product'"),
     ],
