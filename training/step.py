@@ -29,7 +29,7 @@ def make_step(state: State, train: Data, recipes: Sequence[Recipe]) -> Callable[
     else:
 
         def compute() -> None:
-            update(state, _batch(train, recipes, state.step))
+            update(state, batch(train, recipes, state.step))
 
     def step() -> None:
         compute()
@@ -38,6 +38,7 @@ def make_step(state: State, train: Data, recipes: Sequence[Recipe]) -> Callable[
     return step
 
 
-def _batch(train: Data, recipes: Sequence[Recipe], step: int) -> Data:
+def batch(train: Data, recipes: Sequence[Recipe], step: int) -> Data:
+    """The examples of the update that follows `step` updates."""
     rows = minibatch_rows(recipes, train.n_examples, step)
     return train if rows is None else train.pick(rows.to(train.tokens.device))

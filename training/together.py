@@ -17,7 +17,7 @@ from interp.runs.recipe import Recipe
 from interp.runs.run import Run
 from training.data import Data, stack_examples
 from training.state import State
-from training.step import make_step
+from training.step import batch, make_step
 
 WORTHWHILE = 0.95
 """A larger batch must need less than this share of the time for each network."""
@@ -49,7 +49,7 @@ def fastest_size(recipes: Sequence[Recipe], device: torch.device) -> int:
 def _try(recipes: Sequence[Recipe], device: torch.device) -> tuple[float, int]:
     """Seconds and bytes of a step."""
     state, train = State(recipes, device), stack_examples(recipes, "train", device)
-    memory = 2 * _saved_bytes(state, train)  # as much again for gradients
+    memory = 2 * _saved_bytes(state, batch(train, recipes, 0))  # as much again for gradients
     step = make_step(state, train, recipes)
     times = []
     for _ in range(5):
@@ -61,7 +61,7 @@ def _try(recipes: Sequence[Recipe], device: torch.device) -> tuple[float, int]:
     return min(times[1:]), memory
 
 
-def _saved_bytes(state: State, train: Data) -> int:
+def _saved_bytes(state: State, data: Data) -> int:
     """What the forward pass keeps for the backward pass."""
     sizes: list[int] = []
 
@@ -70,7 +70,7 @@ def _saved_bytes(state: State, train: Data) -> int:
         return tensor
 
     with saved_tensors_hooks(note, lambda tensor: tensor):
-        state.losses(train)
+        state.losses(data)
     return sum(sizes)
 
 
