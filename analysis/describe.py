@@ -157,6 +157,7 @@ def describe_model(recipe: Recipe) -> str:
                 for name, value in (
                     ("norm", config.norm),
                     ("positions", config.positions),
+                    *[("in coordinates", config.d_positions)] * (config.d_positions is not None),
                     ("index", config.index),
                     ("index in training", config.train_index),
                     ("dropout", f"{config.dropout:g}"),

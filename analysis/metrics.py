@@ -27,8 +27,9 @@ component, the sum of the key irreps takes the place of one irrep's part."""
 
 ITERATION_LETTERS = """\
 Of sequences with inputs x_1 ... x_L and states s_1 ... s_L; without a component, means over the
-lengths from 4 on that have at least 30 test sequences, and with the component `length:12` of one
-length; `beyond` is the mean over the lengths beyond training, where there are positions for them.
+lengths from 4 on (the longest, if that is shorter) that have at least 30 test sequences (or all,
+where none has), and with the component `length:12` of one length; `beyond` is the mean over the
+lengths beyond training, where there are positions for them, of 256 sequences each.
 A is the attention of a head, as in `L1H0:x_t`, with the role it is looked at in: EoI (from s_t to
 the end of the input), x_t (from where s_t is to be said to x_t), previous (to the token before),
 s_{t-1} (to that token itself)."""

@@ -4,27 +4,41 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
 from torch.nn import Module
 
 from interp.arguments import nearest
 from interp.runs.recipe import Recipe
-from interp.runs.run import load_tensors, load_weights
+from interp.runs.run import load_weights
 
 
-def initial_model(recipe: Recipe) -> Module:
+def initial_model(recipe: Recipe, *, load_start: bool = True) -> Module:
     """The network before its first step, on the CPU. What is not to be trained has no gradient.
+
+    Without `load_start` the weights to start from are not read; they are not when a training is
+    taken up again, which has its own.
 
     Raises `ValueError` when the checkpoint to start from is not there or does not fit, or a
     pattern names no parameter.
     """
     model = recipe.model.build(recipe.task, recipe.init_seed)
     model = model.to(dtype=getattr(torch, recipe.dtype))
-    if start := recipe.fine_tuning.start_from:
-        path = Path(start.replace("{seed}", str(recipe.init_seed)))
-        load_weights(model, load_tensors(path))
+    if load_start and recipe.start_path is not None:
+        load_weights(model, _checkpoint(recipe.start_path))
     if recipe.fine_tuning.trained:
         _train_only(model, recipe.fine_tuning.trained)
     return model
+
+
+def _checkpoint(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise ValueError(f"start_from is {path}: there is no such file")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"start_from is {path}: it is no safetensors checkpoint") from error
 
 
 def _train_only(model: Module, patterns: tuple[str, ...]) -> None:

@@ -13,7 +13,7 @@ from training.data import stack_examples
 from training.errors import DivergedError, failures_recorded
 from training.history import History
 from training.progress import Progress, Report, stop_signals
-from training.resume import load_state, save_state
+from training.resume import RESUME, load_state, save_state
 from training.state import State
 from training.step import make_step
 
@@ -55,7 +55,8 @@ class Batch:
         """Read or make everything that the loop changes."""
         for run in self.alive.values():
             run.write_manifest(device=str(self.device), batch=[run.name for run in self.runs])
-        self.state = State(self.recipes, self.device)
+        begun = any((run.path / RESUME).exists() for run in self.alive.values())
+        self.state = State(self.recipes, self.device, load_start=not begun)
         load_state(self.state, self.alive)
         train = stack_examples(self.recipes, "train", self.device)
         test = stack_examples(self.recipes, "test", self.device)

@@ -22,15 +22,17 @@ LOGITS_AT_ONCE, TOKENS_AT_ONCE = 2**25, 2**16
 class State:
     """The networks of recipes that differ in their seeds only, stacked along a first axis."""
 
-    def __init__(self, recipes: Sequence[Recipe], device: torch.device) -> None:
-        """The initial networks, after no step."""
+    def __init__(
+        self, recipes: Sequence[Recipe], device: torch.device, *, load_start: bool = True
+    ) -> None:
+        """The initial networks, after no step; `load_start` as in `initial_model`."""
         recipe = recipes[0]
         if recipe.task.loss == "mean_squared_error" and len(recipe.task.outputs) != 1:
             raise ValueError(
                 f"{recipe.task.name} is a regression with {len(recipe.task.outputs)} outputs: "
                 "its `outputs` must be one name"
             )
-        models = [initial_model(r) for r in recipes]
+        models = [initial_model(r, load_start=load_start) for r in recipes]
         dtype = getattr(torch, recipe.dtype)
         self.parameters = _stack([dict(m.named_parameters()) for m in models], device, dtype)
         # A network of the user's own may draw buffers from its seed; ours have none to tell apart.
@@ -62,8 +64,9 @@ class State:
 
     def _draw(self, data: Data) -> dict[str, Tensor]:
         """What the model draws at the present step, a function of initial seed and step alone."""
-        if not (isinstance(self.model, Decoder) and self.model.is_random):
+        if not self.is_random:
             return {}
+        assert isinstance(self.model, Decoder)
         drawn = []
         for seed, tokens in zip(self._init_seeds, data.tokens, strict=True):
             (state,) = np.random.SeedSequence((seed, self.step)).generate_state(1)

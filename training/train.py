@@ -11,6 +11,7 @@ from interp.models.device import resolve_device
 from interp.runs.lock import LockedError
 from interp.runs.recipe import Recipe
 from interp.runs.run import Run
+from training.data import stack_examples
 from training.errors import DivergedError
 from training.loop import train_together
 from training.progress import Report, silent
@@ -62,10 +63,12 @@ def train(
 
 def _check(recipes: Sequence[Recipe]) -> None:
     """Fail before a folder is made for what cannot be trained."""
-    for recipe in {recipe.with_seed(0): recipe for recipe in recipes}.values():
-        State([recipe], torch.device("cpu"))
-        if not len(recipe.task.examples("train")):
-            raise ValueError(f"{recipe.task.name} has no training examples")
+    cpu = torch.device("cpu")
+    for recipe in {(recipe.with_seed(0), recipe.start_path): recipe for recipe in recipes}.values():
+        state = State([recipe], cpu)
+        train = stack_examples([recipe], "train", cpu)
+        if recipe.schedule.steps:
+            state.losses(train.pick(torch.tensor([[0]])))
 
 
 def resume(run: Run, *, device: str = "auto", progress: Report = silent) -> Run:

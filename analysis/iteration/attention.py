@@ -10,13 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from analysis.iteration.predictions import Hooks, by_length, predict
+from analysis.iteration.predictions import FROM_LENGTH, Hooks, by_length, predict
 from interp.models.transformer import TaskTransformer
 from tasks.iteration import IterationTask, Role
 from tasks.task import Split
 
-FROM_LENGTH = 4
-"""The shortest length that averages over lengths have, as published."""
 SCORES = ("mean", "above_half", "invariance")
 WHERE = ("problem", "layer", "head", "role")
 """What rows are about; the problem, where each is by itself."""
@@ -57,11 +55,12 @@ def summary(scores: pd.DataFrame, from_length: int = FROM_LENGTH) -> pd.DataFram
 
     Args:
         scores: a table of `attention_scores`.
-        from_length: shorter lengths are left out.
+        from_length: shorter lengths are left out, unless all are shorter.
 
     Returns:
         Columns: layer, head, role (and problem, if `scores` has it), mean, above_half, invariance.
     """
+    from_length = min(from_length, int(scores["length"].to_numpy().max()))
     heads = over_lengths(scores.loc[scores["length"] >= from_length])
     most = heads.sort_values("mean", ascending=False, kind="stable")
     of_all_heads = [name for name in WHERE if name in scores and name != "head"]

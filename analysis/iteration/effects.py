@@ -1,7 +1,7 @@
 """Causal evidence for the roles of heads: what cutting their attention and swapping inputs does."""
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
@@ -13,8 +13,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analysis.iteration.accuracy import right_states
-from analysis.iteration.attention import FROM_LENGTH, over_lengths
-from analysis.iteration.predictions import Hooks, Sequences, by_length, minibatches, predict
+from analysis.iteration.attention import over_lengths
+from analysis.iteration.predictions import (
+    Hooks,
+    Sequences,
+    averaged_lengths,
+    by_length,
+    minibatches,
+    predict,
+)
 from analysis.iteration.swap import Swap, swap_inputs
 from interp.models.transformer import TaskTransformer
 from tasks.iteration import IterationTask, Role
@@ -40,7 +47,7 @@ def role_effects(
         model: a transformer with an MLP in every block.
         task: says what the roles are, and has the sequences.
         split: of the sequences.
-        lengths: by default 4 and more, or the longest where all are shorter.
+        lengths: by default the `averaged_lengths` of each problem.
         seed: draws the swapped inputs.
         by_problem: measure each problem by itself, with its name in the column problem.
 
@@ -51,7 +58,7 @@ def role_effects(
         swap: for the role x_t, NaN for others. Every x_t is replaced by an x'_t that has another
             answer (`swap_inputs`), and the head's output z at the role's queries is patched from
             that run into the clean one. The share of answers that become F(s_(t-1), x'_t), of
-            those that another input would have changed.
+            those that another input would have changed, and that were not so already.
         swap_through_last_mlp: the same when only the last MLP sees the patch: what it writes is
             from the patched run, and what else is in the residual stream is clean.
         swap_direct: the same when only the last MLP does not see it: what it writes is clean.
@@ -62,8 +69,11 @@ def role_effects(
     rows, generator = [], torch.Generator().manual_seed(seed)
     for sequences in _of_lengths(task, split, lengths, by_problem):
         roles = task.layout.roles(sequences.length)
+        predicted = predict(model, sequences).tokens
+        clean = right_states(task, sequences, predicted).double().mean().item()
         swap = swap_inputs(task, sequences, generator)
-        clean = _accuracy(model, task, sequences)
+        already = predicted[:, roles["x_t"].queries] == swap.answers
+        swap = swap._replace(answers=swap.answers.masked_fill(already, IGNORE))
         heads = product(range(model.cfg.n_layers), range(model.cfg.n_heads))
         for (layer, head), (name, role) in product(heads, roles.items()):
             cut = f"blocks.{layer}.attn.hook_attn_scores", partial(_cut, head=head, role=role)
@@ -80,9 +90,13 @@ def role_effects(
 def _of_lengths(
     task: IterationTask, split: Split, lengths: Sequence[int] | None, by_problem: bool
 ) -> list[Sequences]:
+    parts = list(by_length(task, split, by_problem=by_problem))
     if lengths is None:
-        lengths = range(min(FROM_LENGTH, task.max_length), task.max_length + 1)
-    parts = by_length(task, split, by_problem=by_problem)
+        sizes: dict[str, dict[int, int]] = defaultdict(dict)
+        for sequences in parts:
+            sizes[sequences.problem][sequences.length] = len(sequences.tokens)
+        averaged = {problem: averaged_lengths(found) for problem, found in sizes.items()}
+        return [s for s in parts if s.length in averaged[s.problem]]
     found = [sequences for sequences in parts if sequences.length in lengths]
     if not found:
         raise ValueError(

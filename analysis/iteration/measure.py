@@ -11,16 +11,20 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from analysis.iteration.accuracy import free_running_scores, teacher_forced_scores
-from analysis.iteration.attention import FROM_LENGTH, SCORES, RoleAttention, over_lengths
-from analysis.iteration.predictions import Sequences, by_length, own_output, predict
+from analysis.iteration.attention import SCORES, RoleAttention, over_lengths
+from analysis.iteration.predictions import (
+    Sequences,
+    averaged_lengths,
+    by_length,
+    own_output,
+    predict,
+)
 from analysis.scores import sum_of_squares
 from interp.models.graph import head_name
 from interp.models.transformer import TaskTransformer
 from tasks.iteration import IterationTask
 from tasks.task import IGNORE
 
-ENOUGH = 30
-"""Sequences that a length needs to be in an average over lengths."""
 AT_MOST = 256
 """Sequences of a length that the network reads its own output on, or that are beyond training."""
 METRICS = (
@@ -48,8 +52,7 @@ def iteration_metrics(model: TaskTransformer, task: IterationTask) -> Metrics:
 
     Returns:
         Values by metric and component. The component `length:12` is a length; the empty one is
-        the mean over the lengths from 4 (or `max_length`, if shorter) with at least `ENOUGH`
-        sequences, or over all of them where no length has so many. `L1H0:x_t` is a head in a role,
+        the mean over the `averaged_lengths`. `L1H0:x_t` is a head in a role,
         averaged over the same lengths. If the task's `longest` is above its `max_length`, there
         are lengths beyond training too, `AT_MOST` test sequences of each, and the component
         `beyond` is their mean.
@@ -62,17 +65,17 @@ def iteration_metrics(model: TaskTransformer, task: IterationTask) -> Metrics:
         metrics[f"loss/{split}"] = {"": float(loss / n_scored)}
         if split != "all":
             metrics[f"accuracy/{split}"] = {"": float(n_right / n_scored)}
-    train_accuracy = _by_component(task, train.lengths, "sequence_accuracy")
+    train_accuracy = _by_component(train.lengths, "sequence_accuracy")
     metrics["iteration/train_sequence_accuracy"] = train_accuracy
     for name in METRICS:
-        metrics[f"iteration/{name}"] = _by_component(task, test.lengths, name)
+        metrics[f"iteration/{name}"] = _by_component(test.lengths, name)
     if task.longest:
         longer = replace(task, max_length=task.longest)
         beyond = _read(model, longer, _longer_than(task.max_length, longer), free_running=True)
         for name in METRICS:
-            values = _by_component(longer, beyond.lengths, name)
+            values = _by_component(beyond.lengths, name)
             metrics[f"iteration/{name}"] |= {"beyond": values.pop(""), **values}
-    return _defined(metrics | _attention(task, test))
+    return _defined(metrics | _attention(test))
 
 
 class _Reading(NamedTuple):
@@ -117,22 +120,21 @@ def _longer_than(length: int, task: IterationTask) -> Iterator[Sequences]:
             yield sequences.first(AT_MOST)
 
 
-def _averaged(task: IterationTask, table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the lengths that averages are over."""
-    long = table.loc[table["length"] >= min(FROM_LENGTH, task.max_length)]
-    enough = long.loc[long["n"] >= ENOUGH]
-    return enough if len(enough) else long
+def averaged(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a table of lengths, with their numbers n, that averages are over."""
+    sizes = dict(zip(table["length"], table["n"], strict=True))
+    return table.loc[table["length"].isin(averaged_lengths(sizes))]
 
 
-def _by_component(task: IterationTask, table: pd.DataFrame, name: str) -> dict[str, float]:
-    total = _averaged(task, table).agg({name: "mean"}).item()
+def _by_component(table: pd.DataFrame, name: str) -> dict[str, float]:
+    total = averaged(table).agg({name: "mean"}).item()
     lengths = map("length:{}".format, table["length"])
     return {"": total, **dict(zip(lengths, table[name], strict=True))}
 
 
-def _attention(task: IterationTask, reading: _Reading) -> Metrics:
+def _attention(reading: _Reading) -> Metrics:
     """The scores of every head in every role."""
-    lengths = _averaged(task, reading.lengths)["length"]
+    lengths = averaged(reading.lengths)["length"]
     table = over_lengths(reading.attention.loc[reading.attention["length"].isin(lengths)])
     where = zip(table["layer"], table["head"], table["role"], strict=True)
     heads = [f"{head_name(layer, head)}:{role}" for layer, head, role in where]

@@ -1,6 +1,6 @@
 """What a network predicts, one length at a time: told the truth so far, or its own output."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -18,6 +18,10 @@ BATCH_BYTES = 2**26
 """In float64, the widest activation that is computed at a time."""
 ROOM = 4
 """Tokens that a network may say beyond those it should, to end late."""
+
+FROM_LENGTH, ENOUGH = 4, 30
+"""Averages over lengths begin at the first, as published, and leave out those with fewer sequences
+than the second."""
 
 Hooks = Sequence[tuple[str, Callable[..., Any]]]
 
@@ -60,6 +64,16 @@ def by_length(
             rows = group & (lengths == length)
             if rows.any():
                 yield _cut(task, name, length, examples.tokens[rows], examples.targets[rows])
+
+
+def averaged_lengths(sizes: Mapping[int, int]) -> list[int]:
+    """Of lengths and the numbers of their sequences, the lengths that averages are over.
+
+    From `FROM_LENGTH`, or the longest if that is shorter, and with `ENOUGH` sequences, unless no
+    length has as many.
+    """
+    long = [length for length in sizes if length >= min(FROM_LENGTH, max(sizes))]
+    return [length for length in long if sizes[length] >= ENOUGH] or long
 
 
 def _cut(

@@ -247,8 +247,8 @@ def model_figures(run: Run) -> Figures:
 
 
 def _attention(run: Run, task: IterationTask) -> Figures:
-    """The final network's attention; nothing where it is an architecture of the user's own."""
-    model = run.model() if run.steps else None
+    """The final network's attention; nothing for a user's own architecture, or without tests."""
+    model = run.model() if run.steps and len(task.examples("test")) else None
     if not isinstance(model, TaskTransformer):
         return {}
     return {"attention": attention_figure(model, task, title="Attention on one test sequence")}

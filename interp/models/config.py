@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args, runtime_checkable
 
 from interp.arguments import nearest
@@ -24,12 +24,14 @@ class ModelConfig(Protocol):
         ...
 
 
+@dataclass(frozen=True)
 class _Sizes:
-    """Checks that every number in a configuration is at least 1."""
+    """Checks that every integer in a configuration is at least 1."""
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if isinstance(value, int) and not isinstance(value, bool) and value < 1:
+        for field in fields(self):
+            name, value = field.name, getattr(self, field.name)
+            if "int" in str(field.type) and value is not None and value < 1:
                 raise ValueError(f"{name} is {value}: it must be at least 1")
 
 
@@ -92,8 +94,10 @@ class CompiledConfig:
 
 Norm = Literal["published", "pre", "post"]
 Positions = Literal["learned", "frozen", "sinusoidal", "none", "rotary", "t5", "alibi", "blocks"]
+TABLES = ("learned", "frozen", "sinusoidal", "blocks")
+"""Those that add a row of a table to the embeddings."""
 Index = Literal["absolute", "shared"]
-TrainIndex = Literal["plain", "shifted", "spread"]
+TrainIndex = Literal["plain", "shifted"]
 
 
 @dataclass(frozen=True)
@@ -125,10 +129,11 @@ class DecoderConfig(_Sizes):
     """Coordinates, the first ones, that the table of learned and frozen positions is added to, and
     those of each of the two blocks of positions. Not given: d_model, and d_model // 4 in blocks."""
     index: Index = "absolute"
-    """How positions count. shared: anew from 1 at EoI, so that x_t and s_(t-1) have one index."""
+    """How positions count. shared: anew from 1 at EoI, so that without slack x_t and s_(t-1) have
+    one index."""
     train_index: TrainIndex = "plain"
-    """In training, move all indices of an example by one random number (shifted), or replace them
-    by as many of twice as many, at random and in order (spread)."""
+    """shifted: in training, move all indices of an example by one random number, as far as there
+    are positions for longer sequences."""
     dropout: float = 0.1
     """Share of the embeddings' coordinates that training sets to zero, at random."""
 
@@ -147,9 +152,18 @@ class DecoderConfig(_Sizes):
             raise ValueError(f"heads have width {self.d_head}: rotary positions need an even one")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is {self.dropout}: it must be at least 0 and below 1")
+        if self.positions not in TABLES and self.train_index == "shifted":
+            raise ValueError(
+                f"train_index is 'shifted', and positions {self.positions!r}: that changes nothing "
+                f"without a table of positions, as {', '.join(TABLES)} have"
+            )
+        if self.positions == "none" and self.index == "shared":
+            raise ValueError("index is 'shared', and positions 'none': there are none to share")
         self._check_d_positions()
 
     def _check_d_positions(self) -> None:
+        if self.positions == "blocks" and self.position_width == 0:
+            raise ValueError(f"d_model is {self.d_model}: blocks of positions need at least 4")
         if self.d_positions is None:
             return
         if self.positions not in ("learned", "frozen", "blocks"):
@@ -177,10 +191,9 @@ class DecoderConfig(_Sizes):
     @property
     def position_width(self) -> int:
         """Width of the table of positions; 0 if there is none."""
-        default = {"learned": 1, "frozen": 1, "sinusoidal": 1, "blocks": 1 / 4}
-        if self.d_positions is not None:
-            return self.d_positions
-        return int(self.d_model * default.get(self.positions, 0))
+        if self.d_positions is not None or self.positions not in TABLES:
+            return self.d_positions or 0
+        return self.d_model // 4 if self.positions == "blocks" else self.d_model
 
     def build(self, task: Task, seed: int) -> Module:
         """A `HookedTransformer` with a logit for every output of `task` at every position."""

@@ -14,12 +14,12 @@ from interp.models.positions import (
     T5_BUCKETS,
     alibi_slopes,
     distances,
-    draw_rows,
     rotate,
     sinusoids,
     t5_buckets,
     token_index,
 )
+from interp.models.stacked_layers import Embedding
 from interp.models.transformer import TaskTransformer
 from tasks.task import Task
 
@@ -33,10 +33,16 @@ class Decoder(TaskTransformer):
     Its forward is that of evaluation. Training also has what `draw` draws, see
     `interp.models.stacked_decoder`.
 
-    Raises `ValueError` for a shared index on a task without the token EoI.
+    Raises `ValueError` for a task that needs other attention, and for a shared index on one without
+    the token EoI.
     """
 
     def __init__(self, config: DecoderConfig, task: Task) -> None:
+        if task.attention != "causal" or task.pad_token is not None:
+            raise ValueError(
+                f"{task.name} needs bidirectional attention or hidden pads, which a decoder does "
+                "not have: use a transformer"
+            )
         super().__init__(
             n_layers=config.n_layers,
             n_heads=config.n_heads,
@@ -51,7 +57,7 @@ class Decoder(TaskTransformer):
         )
         self.config = config
         self.restart = _end_of_input(task) if config.index == "shared" else None
-        self.pos_embed = PositionTable(config, self.n_rows)
+        self.pos_embed = PositionTable(config, task.context_length)
         if config.positions == "blocks":
             d_token = config.d_model - 2 * config.position_width
             self.embed.W_E = nn.Parameter(torch.empty(len(task.vocabulary), d_token))
@@ -67,15 +73,6 @@ class Decoder(TaskTransformer):
             if config.positions in ("t5", "alibi"):
                 block.attn.hook_attn_scores.register_forward_hook(self._add_bias)
         self.setup()
-
-    @property
-    def n_rows(self) -> int:
-        """Rows of the position table: one a position, twice as many where training spreads them."""
-        return self.cfg.n_ctx * self._stride
-
-    @property
-    def _stride(self) -> int:
-        return 2 if self.config.train_index == "spread" else 1
 
     def forward(self, input: Tensor, *args: Any, **kwargs: Any) -> Any:
         """As `HookedTransformer.forward`: logits [example, position, output] by default.
@@ -98,7 +95,7 @@ class Decoder(TaskTransformer):
         self, tokens: Int64[Tensor, "*batch position"]
     ) -> Int64[Tensor, "*batch_or_1 position"]:
         """The row of the position table that each token has in evaluation."""
-        return token_index(tokens, self.restart) * self._stride
+        return token_index(tokens, self.restart)
 
     @property
     def is_random(self) -> bool:
@@ -110,21 +107,25 @@ class Decoder(TaskTransformer):
 
         The factors of embedding dropout, [example, position, d_model], and the rows of the tokens
         where they are random, [example, position].
+
+        Raises `ValueError` where there is no room to shift the indices.
         """
         found: Draws = {}
-        n_examples, n_positions = tokens.shape
         if self.config.dropout:
             keep = 1 - self.config.dropout
-            factors = torch.empty(
-                n_examples, n_positions, self.config.d_model, device=generator.device
-            )
+            factors = torch.empty(*tokens.shape, self.config.d_model, device=generator.device)
             found[DROPOUT] = factors.bernoulli_(keep, generator=generator) / keep
-        if self.config.train_index != "plain":
-            rows = draw_rows(
-                self.config.train_index, n_examples, n_positions, self.n_rows, generator
+        if self.config.train_index == "shifted":
+            room = self.cfg.n_ctx - tokens.shape[1]
+            if room == 0:
+                raise ValueError(
+                    f"train_index is 'shifted', and there are {self.cfg.n_ctx} positions for "
+                    "sequences as long: give the task a larger `longest`"
+                )
+            first = torch.randint(
+                room + 1, (len(tokens), 1), generator=generator, device=generator.device
             )
-            index = token_index(tokens, self.restart).expand(n_examples, -1)
-            found[ROWS] = rows.gather(1, index)
+            found[ROWS] = first + self.rows(tokens)
         return found
 
     def _place_norms(self, block: nn.Module) -> None:
@@ -163,7 +164,8 @@ class Decoder(TaskTransformer):
             slopes = alibi_slopes(self.cfg.n_heads).to(queries.device, self.W_E.dtype)
             return -slopes[:, None, None] * distance.abs()[..., None, :, :]
         table = self.relative_bias if relative_bias is None else relative_bias
-        return table[t5_buckets(distance)].movedim(-1, -3)
+        # Its gradient has the same bits every time, which that of indexing has not.
+        return Embedding.apply(table, t5_buckets(distance)).movedim(-1, -3)
 
 
 class PositionTable(nn.Module):

@@ -1,7 +1,7 @@
 """Where tokens stand, and the ways to tell a network.
 
 A token's index says where it stands in its sequence. Its row is what stands for the index in
-tables, angles and distances: the index itself, or in training one that is drawn at random. All
+tables, angles and distances: the index itself, or in training one that is moved at random. All
 functions work on tensors of any leading dimensions.
 """
 
@@ -29,23 +29,6 @@ def token_index(
         return place.expand(*[1] * (tokens.dim() - 1), -1)
     newest = torch.where(tokens == restart, place, -1).cummax(dim=-1).values
     return torch.where(newest < 0, place, place - newest + 1)
-
-
-def draw_rows(
-    how: str, n_examples: int, n_indices: int, n_rows: int, generator: torch.Generator
-) -> Int64[Tensor, "example index"]:
-    """For every example, ascending rows for the indices 0, 1, ..., n_indices - 1.
-
-    "shifted": consecutive ones from a random first one on. "spread": any, each choice alike, as in
-    Ruoss et al. (2023), arXiv 2305.16843.
-    """
-    device = generator.device
-    if how == "shifted":
-        top = n_rows - n_indices + 1
-        first = torch.randint(top, (n_examples, 1), generator=generator, device=device)
-        return first + torch.arange(n_indices, device=device)
-    order = torch.rand(n_examples, n_rows, generator=generator, device=device)
-    return order.topk(n_indices, dim=-1).indices.sort(dim=-1).values
 
 
 def sinusoids(n_rows: int, width: int) -> Float[Tensor, "row width"]:

@@ -23,7 +23,7 @@ def look_up(table: Tensor, index: Tensor) -> Tensor:
 
 
 class Embedding(Function):
-    """`torch.nn.functional.embedding` whose gradient has the same bits every time.
+    """`torch.nn.functional.embedding(index, table)` whose gradient has the same bits every time.
 
     On cuda, PyTorch adds it up with atomics unless asked not to, and the global way to ask it
     would restrict everything else too.

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from interp.models.config import TransformerConfig
+from tasks.iteration import IterationTask
 from tasks.task import Task
 
 
@@ -105,7 +106,15 @@ def build_transformer(config: TransformerConfig, task: Task, seed: int) -> BareT
 
     Weights are normal with standard deviation 0.8 / sqrt(d_model), drawn from one generator
     seeded with `seed` in the order of `named_parameters`.
+
+    Raises `ValueError` for attention in both directions on a chain of thought, whose next tokens
+    are to be predicted.
     """
+    if config.attention_dir == "bidirectional" and isinstance(task, IterationTask):
+        raise ValueError(
+            f"attention_dir is 'bidirectional': on {task.name} the network would read what it is "
+            "to say; use 'causal'"
+        )
     model = BareTransformer(config, task)
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():

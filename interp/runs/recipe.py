@@ -5,6 +5,7 @@ import json
 import math
 import re
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -81,7 +82,8 @@ class FineTuning:
     """What training begins from, and which part of it is trained."""
 
     start_from: str | None = None
-    """A checkpoint whose weights are the initial ones; {seed} in it stands for the run's seed."""
+    """A checkpoint whose weights are the initial ones, seen from where the command runs; {seed} in
+    it stands for the run's seed."""
     trained: tuple[str, ...] = ()
     """The parameters to train, such as blocks.1.mlp.* (quoted); all of them if not given."""
 
@@ -111,6 +113,12 @@ class Recipe:
         model = kind_of(self.model, MODELS).rpartition(":")[2]
         task = re.sub(r"[^\w.-]+", "_", self.task.name)[:60].strip("_")
         return f"{task}_{model}_seed{self.init_seed}"
+
+    @property
+    def start_path(self) -> Path | None:
+        """The checkpoint to start from, of this recipe's seed."""
+        start = self.fine_tuning.start_from
+        return None if start is None else Path(start.replace("{seed}", str(self.init_seed)))
 
     def with_seed(self, seed: int, split_seed: int | None = None) -> "Recipe":
         """The same recipe with other weights, and the split of `split_seed` or else of `seed`."""

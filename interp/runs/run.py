@@ -238,7 +238,7 @@ def find_runs(folder: str | os.PathLike[str]) -> list[Run]:
 def load_weights(model: Module, weights: Mapping[str, Tensor]) -> None:
     """Copy weights into a model. Raises `ValueError` naming what is missing or does not fit."""
     parameters = dict(model.named_parameters())
-    if problems := [
+    problems = [
         *(f"{name} is missing" for name in parameters if name not in weights),
         *(f"{name} is unknown" for name in weights if name not in parameters),
         *(
@@ -246,8 +246,10 @@ def load_weights(model: Module, weights: Mapping[str, Tensor]) -> None:
             for name, parameter in parameters.items()
             if name in weights and weights[name].shape != parameter.shape
         ),
-    ]:
-        raise ValueError("the weights do not fit the model: " + "; ".join(problems))
+    ]
+    if problems:
+        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise ValueError("the weights do not fit the model: " + "; ".join(problems[:3]) + more)
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.data = weights[name].to(parameter.dtype, copy=True)

@@ -104,9 +104,7 @@ ENCODINGS = {
     "t5": DecoderConfig(positions="t5"),
     "alibi": DecoderConfig(positions="alibi"),
     "learned-shifted": DecoderConfig(train_index="shifted"),
-    "learned-spread": DecoderConfig(train_index="spread"),
     "shared-shifted": DecoderConfig(index="shared", train_index="shifted"),
-    "shared-spread": DecoderConfig(index="shared", train_index="spread"),
     "shared-rotary": DecoderConfig(index="shared", positions="rotary"),
 }
 """The ways to tell positions whose length generalisation is measured."""

@@ -1,13 +1,12 @@
 """Networks that learn several problems at once: is there one iteration head for them?"""
 
-from dataclasses import replace
 from typing import cast
 
 import pandas as pd
 import torch
 
 from analysis.iteration import attention_scores, length_scores, role_effects
-from analysis.iteration.attention import FROM_LENGTH
+from analysis.iteration.measure import averaged
 from analysis.plots.gallery import Figures
 from interp.models.graph import head_name
 from interp.models.transformer import TaskTransformer
@@ -43,39 +42,32 @@ def problems(run: Run, device: torch.device) -> pd.DataFrame:
 
     Columns: problem, token_accuracy, sequence_accuracy, those of `best_head` for x_t and EoI,
     swap and knock_out as in `role_effects`, and same_head, whether all problems of the network
-    have the x_t head of this one. All are averages over the lengths from 4.
+    have the x_t head of this one. All are averages over the `averaged_lengths` of the problem.
     """
     task, model = cast(Mixed, run.recipe.task), cast(TaskTransformer, run.model().to(device))
-    accuracy = length_scores(model, task, by_problem=True)
-    attention = attention_scores(model, task, by_problem=True)
-    rows = [
-        _problem_row(model, replace(task, drawn=(definition,)), accuracy, attention)
-        for definition in task.drawn or task.mix
-    ]
+    tables = (
+        length_scores(model, task, by_problem=True),
+        attention_scores(model, task, by_problem=True),
+        role_effects(model, task, by_problem=True),
+    )
+    rows = []
+    for name in tables[0]["problem"].unique():
+        of_problem = (table.loc[table["problem"] == name] for table in tables)
+        rows.append({"problem": name, **_problem_row(*of_problem)})
     table = pd.DataFrame(rows)
     return table.assign(same_head=float(len(set(table["x_t_head"])) == 1))
 
 
-def _problem_row(
-    model: TaskTransformer, task: Mixed, accuracy: pd.DataFrame, attention: pd.DataFrame
-) -> Row:
-    """The numbers of the one problem that `task` draws."""
-    (name,) = (task.problems[i].name for i in task.drawn_problems)
-    accuracy, attention = (
-        table.loc[
-            (table["problem"] == name) & (table["length"] >= min(FROM_LENGTH, task.max_length))
-        ]
-        for table in (accuracy, attention)
-    )
-    shares = head_shares(attention)
+def _problem_row(accuracy: pd.DataFrame, attention: pd.DataFrame, effects: pd.DataFrame) -> Row:
+    """The numbers of one problem, from its rows of the three tables."""
+    accuracy = averaged(accuracy)
+    shares = head_shares(attention.loc[attention["length"].isin(accuracy["length"])])
     heads = best_head(shares, "x_t") | best_head(shares, "EoI")
-    effects = role_effects(model, task)
-    head = list(map(head_name, effects["layer"], effects["head"]))
+    head = pd.Series(map(head_name, effects["layer"], effects["head"]), effects.index)
     (effect,) = effects.loc[
-        (effects["role"] == "x_t") & (pd.Series(head) == heads["x_t_head"]), ["swap", "knock_out"]
+        (effects["role"] == "x_t") & (head == heads["x_t_head"]), ["swap", "knock_out"]
     ].to_dict(orient="records")
-    means = accuracy[["token_accuracy", "sequence_accuracy"]].mean().to_dict()
-    return {"problem": name, **means, **heads, **effect}
+    return accuracy[["token_accuracy", "sequence_accuracy"]].mean().to_dict() | heads | effect
 
 
 def tables(results: Results) -> dict[str, pd.DataFrame]:
@@ -107,7 +99,6 @@ REPORT = Report(
         "problems of the network. With one head a layer this says no more than where it is; what "
         "it does for each problem the interventions say. Swapped: the share of answers that become "
         "those of another input x' when the head's output is taken from a run with x'. Lost "
-        "without: by how much the share of right states falls when the head cannot attend to x_t. "
-        "Both are on sequences of the one problem, some of which may have been trained on."
+        "without: by how much the share of right states falls when the head cannot attend to x_t."
     ),
 )

@@ -14,7 +14,7 @@ from tasks.iteration import IterationTask
 
 ANSWERS = {
     "final_answer_accuracy": Heading("final answers, own output"),
-    "token_accuracy": Heading("final answers"),
+    "token_accuracy": Heading("scored states"),
     "train_sequence_accuracy": Heading("sequences, training set"),
     "chance": Heading("by chance"),
     "x_t_score": Heading("to x_t"),
@@ -47,7 +47,7 @@ def slack_figures(results: Results) -> Figures:
     rows = results.rows.assign(name=results.rows["problem"] + ", " + results.rows["variant"])
     quantities = {
         "final_answer_accuracy": "final answers right, own output",
-        "train_sequence_accuracy": "training answers right",
+        "train_sequence_accuracy": "training sequences right",
     }
     names = list(dict.fromkeys(rows["name"]))
     drawn = dots(rows, names, quantities, SLACK.title)
@@ -79,6 +79,7 @@ SLACK = Report(
     measure_answers,
     notes=(
         "Final answers, own output: the network reads what it said itself, as chain of thought "
-        "has to. By chance: of one who knows the states and guesses among them."
+        "has to. Scored states: given the true sequence so far; with chain of thought all states are "
+        "scored, else the last. By chance: of one who knows the states and guesses among them."
     ),
 )

@@ -1,5 +1,6 @@
 """Iterative problems as a task: their data, from the problem alone."""
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -86,7 +87,9 @@ class IterationTask(Task):
         for name, lowest in (("n_per_length", 1), ("slack", 0)):
             if getattr(self, name) < lowest:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be at least {lowest}")
-        if self.min_length + self.zipf_offset <= 0:
+        if not math.isfinite(self.zipf_exponent):
+            raise ValueError(f"zipf_exponent is {self.zipf_exponent}: it must be a number")
+        if not 0 < self.min_length + self.zipf_offset < math.inf:
             raise ValueError(
                 f"zipf_offset is {self.zipf_offset}: it must be above {-self.min_length}, so that "
                 "Zipf's law has a share for every length"

@@ -184,7 +184,7 @@ def test_a_failure_leaves_the_others(tmp_path, tiny, monkeypatch, capsys):
     assert run(tmp_path, "ablations", "--seeds", "0") == 1
     told = capsys.readouterr().err
     assert len(told.splitlines()) == 1
-    assert told.startswith("interp: ablations, start_1: there is no") and "absent" in told
+    assert told.startswith("interp: ablations, start_1: start_from is") and "absent" in told
     assert list(pd.read_csv(tmp_path / "ablations.csv")["changed"]) == ["nothing"]
     assert "Failed, and not in the tables: start_1." in (tmp_path / "ablations.md").read_text()
 

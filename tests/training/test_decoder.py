@@ -83,7 +83,7 @@ def test_periodic_checkpoints(tmp_path: Path) -> None:
 
 
 def test_fine_tuning_starts_from_a_checkpoint_and_trains_what_it_is_told(tmp_path: Path) -> None:
-    task = Mixed(max_length=4, mix=("copy", "parity"), drawn=("copy",))
+    task = Mixed(max_length=4, longest=6, mix=("copy", "parity"), drawn=("copy",))
     recipe = replace(RECIPE, task=task)
     sources = at_once([recipe.with_seed(seed) for seed in (0, 1)], tmp_path)
     start = str(sources[0].checkpoint_path(12)).replace("seed0", "seed{seed}")
@@ -107,9 +107,41 @@ def test_what_cannot_be_fine_tuned_is_refused_before_a_folder_is_made(tmp_path: 
     cases = [
         (RECIPE, FineTuning(trained=("block.1.*",)), r"no parameter is called 'block\.1\.\*'"),
         (wider, FineTuning(start), r"do not fit the model: .*embed\.W_E has shape \(5, 8\), not"),
-        (RECIPE, FineTuning("nowhere.safetensors"), "there is no nowhere.safetensors"),
+        (
+            RECIPE,
+            FineTuning("nowhere.safetensors"),
+            "start_from is nowhere.safetensors: there is no such file",
+        ),
     ]
     for recipe, fine_tuning, message in cases:
         with pytest.raises((ValueError, RunError), match=message):
             train([replace(recipe, fine_tuning=fine_tuning)], tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_one_seed_cannot_start_from_is_refused_before_a_folder_is_made(tmp_path: Path) -> None:
+    (source,) = at_once([RECIPE.with_seed(1)], tmp_path / "source")
+    start = str(source.checkpoint_path(12)).replace("seed1", "seed{seed}")
+    tuned = replace(RECIPE, fine_tuning=FineTuning(start))
+    with pytest.raises(ValueError, match=r"seed0.*there is no such file"):
+        train([tuned.with_seed(seed) for seed in (0, 1)], tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_fine_tuning_goes_on_when_its_source_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (source,) = at_once([RECIPE], tmp_path / "source")
+    path = source.checkpoint_path(12)
+    recipe = replace(RECIPE, fine_tuning=FineTuning(str(path)))
+    run = Run.create(tmp_path / "run", recipe)
+    monkeypatch.setattr("training.loop.SECONDS_BETWEEN_SAVES", -1.0)
+
+    def stop(progress: Progress) -> None:
+        if progress.step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_together([run], CPU, stop)
+    path.unlink()
+    assert resume(run).final_step == 12

@@ -1,6 +1,8 @@
 """The network with normalisation: the published block, its ways to tell positions, its draws."""
 
 import copy
+import itertools
+import math
 from dataclasses import replace
 
 import jaxtyping
@@ -12,8 +14,10 @@ from torch.nn.functional import gelu, layer_norm
 from interp.models.config import DecoderConfig
 from interp.models.decoder import DROPOUT, ROWS, Decoder, build_decoder
 from interp.models.generate import generate
+from interp.models.positions import alibi_slopes, rotate, sinusoids, t5_buckets
 from tasks.composition import GroupComposition
 from tasks.iteration import Parity
+from tasks.sequences import Peak
 
 TASK = Parity(max_length=6)
 PUBLISHED = Parity(max_length=8, preset="published")
@@ -187,8 +191,6 @@ def test_a_shared_index_counts_anew_from_the_end_of_the_input() -> None:
     model = replace(SMALL, index="shared").build(TASK, 0)
     tokens = TASK.encode(torch.tensor([[1, 0, 1]])).tokens  # parity 1 0 1 EoI 1 1 0
     assert model.rows(tokens).tolist() == [[0, 1, 2, 3, 1, 2, 3, 4]]
-    spread = replace(model.config, train_index="spread").build(TASK, 0)
-    assert spread.rows(tokens).tolist() == [[0, 2, 4, 6, 2, 4, 6, 8]]
 
 
 @pytest.mark.parametrize("index", ["absolute", "shared"])
@@ -207,25 +209,71 @@ def test_a_forward_pass_goes_on_from_the_residual_stream(positions: str, index: 
 
 
 @pytest.mark.parametrize("index", ["absolute", "shared"])
-@pytest.mark.parametrize("how", ["shifted", "spread"])
-def test_random_rows_keep_the_order_of_indices(how: str, index: str) -> None:
+def test_shifting_moves_all_indices_of_an_example_by_one_number(index: str) -> None:
     task = replace(TASK, longest=12)
-    model = replace(SMALL, index=index, train_index=how).build(task, 0)
+    model = replace(SMALL, index=index, train_index="shifted").build(task, 0)
     tokens = task.examples("train").tokens
     rows = model.draw(tokens, torch.Generator().manual_seed(0))[ROWS]
-    plain = replace(model.config, train_index="plain").build(task, 0)
-    where = plain.rows(tokens).expand_as(rows)
-    assert rows.min() >= 0 and rows.max() < model.n_rows
-    steps = rows[:, 1:] - rows[:, :-1]
-    plain_steps = where[:, 1:] - where[:, :-1]
-    assert (steps[plain_steps == 1] >= 1).all()
-    for row, places in zip(rows[:50].tolist(), where[:50].tolist(), strict=True):
-        assert len(set(zip(row, places, strict=True))) == len(
-            set(places)
-        )  # a function of the index
-    if how == "shifted":
-        assert (rows - where == (rows - where)[:, :1]).all()
-    assert len(rows[:, 0].unique()) > 5
+    shift = rows - model.rows(tokens)
+    assert (shift == shift[:, :1]).all()
+    # 14 positions in training of 26 in all.
+    assert shift.unique().tolist() == list(range(13))
+    assert rows.max() < len(model.W_pos)
+
+
+def test_shifting_needs_room() -> None:
+    model = replace(SMALL, train_index="shifted").build(TASK, 0)
+    with pytest.raises(ValueError, match=r"14 positions for .* larger `longest`"):
+        model.draw(TASK.examples("train").tokens, torch.Generator().manual_seed(0))
+
+
+def test_positions_have_the_values_of_the_literature() -> None:
+    found = sinusoids(30, 6)
+    for row, i in ((0, 0), (7, 1), (29, 2)):
+        angle = row / 10000 ** (2 * i / 6)
+        assert found[row, 2 * i].item() == pytest.approx(math.sin(angle), abs=1e-6)
+        assert found[row, 2 * i + 1].item() == pytest.approx(math.cos(angle), abs=1e-6)
+    x = torch.tensor([1.0, 2.0, 3.0, 4.0]).expand(1, 3, 1, 4)
+    turned = rotate(x, torch.tensor([[0, 1, 50]]))[0, :, 0]
+    for row, (first, second) in itertools.product((0, 1, 50), ((0, 2), (1, 3))):
+        angle = row / 10000 ** (first / 2)
+        a, b = x[0, 0, 0, first].item(), x[0, 0, 0, second].item()
+        expected = [
+            a * math.cos(angle) - b * math.sin(angle),
+            b * math.cos(angle) + a * math.sin(angle),
+        ]
+        found = turned[(0, 1, 50).index(row), [first, second]].tolist()
+        assert found == pytest.approx(expected, abs=1e-5)
+    distance = torch.tensor([-3, 0, 1, 15, 16, 20, 31, 32, 64, 127, 128, 1000])
+    assert t5_buckets(distance).tolist() == [0, 0, 1, 15, 16, 17, 21, 21, 26, 31, 31, 31]
+    assert alibi_slopes(8).tolist() == [2.0**-i for i in range(1, 9)]
+
+
+def test_the_gradient_of_t5s_table_has_the_same_bits_every_time() -> None:
+    """On several threads, that of a lookup by indexing has not."""
+    model = replace(SMALL, positions="t5", index="shared").build(TASK, 0)
+    rows = torch.randint(14, (400, 14), generator=torch.Generator().manual_seed(0))
+    weight = torch.rand(400, 2, 14, 14, generator=torch.Generator().manual_seed(1))
+    threads, gradients = torch.get_num_threads(), []
+    torch.set_num_threads(4)
+    try:
+        for _ in range(5):
+            (model.attention_bias(rows, rows) * weight).sum().backward()
+            gradients.append(model.relative_bias.grad)
+            model.relative_bias.grad = None
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
+
+
+def test_a_task_that_needs_other_attention_is_refused() -> None:
+    with pytest.raises(ValueError, match="peak needs bidirectional attention"):
+        SMALL.build(Peak(vocab="0..2"), 0)
+
+
+def test_no_dropout_is_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as in use, an int will do
+    assert DecoderConfig(dropout=0) == DecoderConfig(dropout=0.0)
 
 
 def test_dropout_keeps_the_mean() -> None:
@@ -236,9 +284,7 @@ def test_dropout_keeps_the_mean() -> None:
 
 
 @pytest.mark.parametrize("index", ["absolute", "shared"])
-@pytest.mark.parametrize(
-    "positions", ["learned", "sinusoidal", "none", "rotary", "t5", "alibi", "blocks"]
-)
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal", "rotary", "t5", "alibi", "blocks"])
 def test_generation_with_a_cache_is_generation_without(positions: str, index: str) -> None:
     model = replace(SMALL, positions=positions, index=index).build(TASK, 3)
     model.to(torch.float64)
@@ -264,6 +310,9 @@ def test_generation_beyond_the_context_is_refused() -> None:
         ({"d_positions": 4, "positions": "t5"}, "d_positions is 4, and positions 't5': only"),
         ({"d_positions": 129}, "d_positions is 129: .* at most 128"),
         ({"d_positions": 64, "positions": "blocks"}, "at most 63"),
+        ({"d_model": 3, "positions": "blocks"}, "blocks of positions need at least 4"),
+        ({"positions": "none", "index": "shared"}, "there are none to share"),
+        ({"positions": "t5", "train_index": "shifted"}, "changes nothing without a table"),
         ({"dropout": 1.0}, "dropout is 1.0: it must be at least 0 and below 1"),
         ({"d_mlp": 0}, "d_mlp is 0: it must be at least 1"),
     ],

@@ -51,7 +51,8 @@ class BagConfig:
 
 THOUGHTS = Parity(max_length=5)
 NORMS = get_args(Norm)
-SHARED = DecoderConfig(n_heads=2, d_model=8, index="shared", train_index="spread")
+SHARED = DecoderConfig(n_heads=2, d_model=8, index="shared")
+PLACED = [positions for positions in get_args(Positions) if positions != "none"]
 BOTH_WAYS = TransformerConfig(**SMALL, attention_dir="bidirectional")
 CASES = [
     (TASK, MLPConfig(d_embed=6, d_mlp=5), 2),
@@ -66,8 +67,8 @@ CASES = [
     (PADDED, TransformerConfig(**SMALL, n_layers=2), 1),
     *((TASK, BagConfig(), first) for first in (0, 2)),
     *((THOUGHTS, DecoderConfig(n_heads=2, d_model=8, norm=norm), 0) for norm in NORMS),
-    *((THOUGHTS, replace(SHARED, positions=positions), 2) for positions in get_args(Positions)),
-    *((THOUGHTS, replace(SHARED, index="absolute", positions=p), 0) for p in ("t5", "rotary")),
+    *((THOUGHTS, replace(SHARED, positions=positions), 2) for positions in PLACED),
+    *((THOUGHTS, replace(SHARED, index="absolute", positions=p), 0) for p in ("t5", "none")),
 ]
 
 
