@@ -79,7 +79,7 @@ SLACK = Report(
     measure_answers,
     notes=(
         "Final answers, own output: the network reads what it said itself, as chain of thought "
-        "has to. Scored states: given the true sequence so far; with chain of thought all states are "
-        "scored, else the last. By chance: of one who knows the states and guesses among them."
+        "has to. Scored states: given the true sequence so far; with chain of thought all of them, "
+        "else the last. By chance: of one who knows the states and guesses among them."
     ),
 )
