@@ -39,7 +39,8 @@ def run(command: list[str]) -> int:
         return main([*command[1:], *fewer, *(["--quiet"] if command[1] in QUIET else [])])
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as done:
         patch.setattr(sys, "argv", command[2:])
-        sys.modules.pop(command[2], None)
+        for name in (command[2], f"{command[2]}.__main__"):
+            sys.modules.pop(name, None)
         runpy.run_module(command[2], run_name="__main__")
     return int(done.value.code or 0)
 

@@ -90,7 +90,8 @@ def test_lengths_up_to_its_context_need_no_data() -> None:
 
 @pytest.mark.parametrize("task", THREE)
 def test_interventions_have_the_effects_that_theory_says(task: IterationTask) -> None:
-    effects = role_effects(iteration_head(task), task).set_index(["layer", "head", "role"])
+    effects = role_effects(iteration_head(task), task, lengths=range(4, 9))
+    effects = effects.set_index(["layer", "head", "role"])
     # Where s_1 is to be said no state is read yet, and so EoI is not cut from it. It is the token
     # before s_1 where there is no slack, and cut from there with all the tokens before.
     first = sum(1 / length for length in range(4, 9)) / 5
