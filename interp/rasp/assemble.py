@@ -50,7 +50,8 @@ def gaps(max_length: int, leakage: float) -> Gaps:
     Where nothing is selected, BOS loses exp(-lower) to each of max_length keys; where one key is
     selected, it loses exp(-upper) to BOS and next to nothing to the others.
     """
-    odds = 0.8 * leakage / (1 - 0.8 * leakage)  # the rest is for rounding in float32
+    # Half of it: the rest is for rounding in float32, which is not the same on every CPU.
+    odds = leakage / (2 - leakage)
     lower = math.log(max_length / odds)
     return Gaps(lower, math.log((1 + max_length * math.exp(-lower)) / odds))
 
