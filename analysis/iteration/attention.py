@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analysis.iteration.predictions import FROM_LENGTH, Hooks, by_length, predict
+from interp.models.graph import head_name
 from interp.models.transformer import TaskTransformer
 from tasks.iteration import IterationTask, Role
 from tasks.task import Split
@@ -72,6 +73,14 @@ def over_lengths(table: pd.DataFrame) -> pd.DataFrame:
     where = [name for name in WHERE if name in table]
     means = table.groupby(where, sort=False, as_index=False).agg("mean")
     return means.drop(columns="length")
+
+
+def by_head(scores: pd.DataFrame, name: str) -> dict[str, float]:
+    """One of `SCORES` for each head in each role, such as `L1H0:x_t`, averaged over the lengths."""
+    heads = over_lengths(scores)
+    where = zip(heads["layer"], heads["head"], heads["role"], strict=True)
+    names = [f"{head_name(layer, head)}:{role}" for layer, head, role in where]
+    return dict(zip(names, heads[name], strict=True))
 
 
 class RoleAttention:

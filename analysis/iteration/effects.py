@@ -15,7 +15,6 @@ from torch import Tensor
 from analysis.iteration.accuracy import right_states
 from analysis.iteration.attention import over_lengths
 from analysis.iteration.predictions import (
-    Hooks,
     Sequences,
     averaged_lengths,
     by_length,
@@ -70,14 +69,14 @@ def role_effects(
     for sequences in _of_lengths(task, split, lengths, by_problem):
         roles = task.layout.roles(sequences.length)
         predicted = predict(model, sequences).tokens
-        clean = right_states(task, sequences, predicted).double().mean().item()
+        clean = _accuracy(task, sequences, predicted)
         swap = swap_inputs(task, sequences, generator)
         already = predicted[:, roles["x_t"].queries] == swap.answers
         swap = swap._replace(answers=swap.answers.masked_fill(already, IGNORE))
         heads = product(range(model.cfg.n_layers), range(model.cfg.n_heads))
         for (layer, head), (name, role) in product(heads, roles.items()):
             cut = f"blocks.{layer}.attn.hook_attn_scores", partial(_cut, head=head, role=role)
-            left = _accuracy(model, task, sequences, [cut])
+            left = _accuracy(task, sequences, predict(model, sequences, [cut]).tokens)
             row: dict[str, Any] = {"problem": sequences.problem} if by_problem else {}
             row |= {"layer": layer, "head": head, "role": name, "length": sequences.length}
             row["knock_out"] = clean - left
@@ -106,10 +105,7 @@ def _of_lengths(
     return found
 
 
-def _accuracy(
-    model: TaskTransformer, task: IterationTask, sequences: Sequences, hooks: Hooks = ()
-) -> float:
-    predicted = predict(model, sequences, hooks).tokens
+def _accuracy(task: IterationTask, sequences: Sequences, predicted: Tensor) -> float:
     return right_states(task, sequences, predicted).double().mean().item()
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from analysis.iteration.accuracy import free_running_scores, teacher_forced_scores
-from analysis.iteration.attention import SCORES, RoleAttention, over_lengths
+from analysis.iteration.attention import SCORES, RoleAttention, by_head
 from analysis.iteration.predictions import (
     Sequences,
     averaged_lengths,
@@ -20,14 +20,13 @@ from analysis.iteration.predictions import (
     predict,
 )
 from analysis.scores import sum_of_squares
-from interp.models.graph import head_name
 from interp.models.transformer import TaskTransformer
 from tasks.iteration import IterationTask
 from tasks.task import IGNORE
 
 AT_MOST = 256
 """Sequences of a length that the network reads its own output on, or that are beyond training."""
-METRICS = (
+LENGTH_METRICS = (
     "token_accuracy",
     "end_accuracy",
     "sequence_accuracy",
@@ -52,10 +51,9 @@ def iteration_metrics(model: TaskTransformer, task: IterationTask) -> Metrics:
 
     Returns:
         Values by metric and component. The component `length:12` is a length; the empty one is
-        the mean over the `averaged_lengths`. `L1H0:x_t` is a head in a role,
-        averaged over the same lengths. If the task's `longest` is above its `max_length`, there
-        are lengths beyond training too, `AT_MOST` test sequences of each, and the component
-        `beyond` is their mean.
+        the mean over the `averaged_lengths`. `L1H0:x_t` is a head in a role, averaged over the
+        same lengths. If the task's `longest` is above its `max_length`, there are lengths beyond
+        training too, `AT_MOST` test sequences of each, and the component `beyond` is their mean.
     """
     train = _read(model, task, by_length(task, "train"), free_running=False)
     test = _read(model, task, by_length(task, "test"), free_running=True)
@@ -67,12 +65,12 @@ def iteration_metrics(model: TaskTransformer, task: IterationTask) -> Metrics:
             metrics[f"accuracy/{split}"] = {"": float(n_right / n_scored)}
     train_accuracy = _by_component(train.lengths, "sequence_accuracy")
     metrics["iteration/train_sequence_accuracy"] = train_accuracy
-    for name in METRICS:
+    for name in LENGTH_METRICS:
         metrics[f"iteration/{name}"] = _by_component(test.lengths, name)
     if task.longest:
         longer = replace(task, max_length=task.longest)
         beyond = _read(model, longer, _longer_than(task.max_length, longer), free_running=True)
-        for name in METRICS:
+        for name in LENGTH_METRICS:
             values = _by_component(beyond.lengths, name)
             metrics[f"iteration/{name}"] |= {"beyond": values.pop(""), **values}
     return _defined(metrics | _attention(test))
@@ -109,7 +107,7 @@ def _read(
         attention += [{"length": sequences.length} | head for head in recorder.rows()]
     return _Reading(
         sums,
-        pd.DataFrame(lengths, columns=["length", "n", *METRICS]),
+        pd.DataFrame(lengths, columns=["length", "n", *LENGTH_METRICS]),
         pd.DataFrame(attention, columns=["length", "layer", "head", "role", *SCORES]),
     )
 
@@ -135,10 +133,8 @@ def _by_component(table: pd.DataFrame, name: str) -> dict[str, float]:
 def _attention(reading: _Reading) -> Metrics:
     """The scores of every head in every role."""
     lengths = averaged(reading.lengths)["length"]
-    table = over_lengths(reading.attention.loc[reading.attention["length"].isin(lengths)])
-    where = zip(table["layer"], table["head"], table["role"], strict=True)
-    heads = [f"{head_name(layer, head)}:{role}" for layer, head, role in where]
-    return {f"attention/{name}": dict(zip(heads, table[name], strict=True)) for name in SCORES}
+    found = reading.attention.loc[reading.attention["length"].isin(lengths)]
+    return {f"attention/{name}": by_head(found, name) for name in SCORES}
 
 
 def _defined(metrics: Metrics) -> Metrics:

@@ -36,8 +36,6 @@ def attention_figure(model: TaskTransformer, task: IterationTask, *, title: str)
             z=pattern.numpy(),
             x=names,
             y=names,
-            zmin=0,
-            zmax=1,
             coloraxis="coloraxis",
             xgap=1,
             ygap=1,

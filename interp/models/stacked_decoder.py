@@ -3,7 +3,7 @@
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.nn.functional import gelu, layer_norm
+from torch.nn.functional import gelu, layer_norm, pad
 
 from interp.models.decoder import DROPOUT, ROWS, Decoder
 from interp.models.positions import rotate
@@ -31,7 +31,7 @@ def decoder_logits(
 
 def _embed(model: Decoder, parameters: Parameters, tokens: Tensor, rows: Tensor) -> Tensor:
     embedded = look_up(parameters["embed.W_E"], tokens)
-    embedded = torch.nn.functional.pad(embedded, (0, model.config.d_model - embedded.shape[-1]))
+    embedded = pad(embedded, (0, model.config.d_model - embedded.shape[-1]))
     if model.config.position_width:
         fixed = model.pos_embed.W_pos.expand(len(tokens), -1, -1)
         codes = look_up(parameters.get("pos_embed.W_pos", fixed), rows.expand(len(tokens), -1, -1))

@@ -6,6 +6,7 @@ import pandas as pd
 import torch
 
 from analysis.iteration import attention_scores, length_scores, role_effects
+from analysis.iteration.attention import by_head
 from analysis.iteration.measure import averaged
 from analysis.plots.gallery import Figures
 from interp.models.graph import head_name
@@ -15,7 +16,7 @@ from paper.chain_of_thought.averages import Heading, averages
 from paper.chain_of_thought.experiments import SOURCES
 from paper.chain_of_thought.plots import heat_maps
 from paper.chain_of_thought.report import Report, Results, averages_table
-from paper.chain_of_thought.scores import Row, best_head, head_shares
+from paper.chain_of_thought.scores import Row, best_head
 from tasks.iteration import Mixed
 
 HEADINGS = {
@@ -61,7 +62,7 @@ def problems(run: Run, device: torch.device) -> pd.DataFrame:
 def _problem_row(accuracy: pd.DataFrame, attention: pd.DataFrame, effects: pd.DataFrame) -> Row:
     """The numbers of one problem, from its rows of the three tables."""
     accuracy = averaged(accuracy)
-    shares = head_shares(attention.loc[attention["length"].isin(accuracy["length"])])
+    shares = by_head(attention.loc[attention["length"].isin(accuracy["length"])], "above_half")
     heads = best_head(shares, "x_t") | best_head(shares, "EoI")
     head = pd.Series(map(head_name, effects["layer"], effects["head"]), effects.index)
     (effect,) = effects.loc[

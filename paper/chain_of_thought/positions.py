@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 
 from analysis.iteration import attention_scores, length_scores, step_scores
+from analysis.iteration.attention import by_head
 from analysis.plots.gallery import Figures
 from analysis.plots.style import COLORS, MUTED
 from interp.models.transformer import TaskTransformer
@@ -14,7 +15,7 @@ from interp.runs.run import Run
 from paper.chain_of_thought.averages import Heading, averages
 from paper.chain_of_thought.plots import SHARE, add_band, dots, panels, place
 from paper.chain_of_thought.report import Report, Results
-from paper.chain_of_thought.scores import Row, best_head, final_metrics, head_shares, run_scores
+from paper.chain_of_thought.scores import Row, best_head, final_metrics, run_scores
 from tasks.iteration import Iteration, IterationTask
 
 GENERALISES = 0.95
@@ -52,7 +53,7 @@ def measure(run: Run, device: torch.device) -> Row:
         f"{name}_beyond": final_metrics(run)[f"iteration/{name}"]["beyond"]
         for name in ("token_accuracy", "sequence_accuracy", "end_accuracy", "free_running_accuracy")
     }
-    head = best_head(head_shares(attention_scores(model, longest)), "x_t")
+    head = best_head(by_head(attention_scores(model, longest), "above_half"), "x_t")
     return {
         **run_scores(run, device),
         **beyond,

@@ -4,11 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import pandas as pd
 import torch
 
-from analysis.iteration.attention import over_lengths
-from interp.models.graph import head_name
 from interp.runs.run import Run
 
 Row = dict[str, Any]
@@ -43,17 +40,6 @@ def final_metrics(run: Run) -> dict[str, dict[str, float]]:
         str(metric): dict(zip(rows["component"], rows["value"], strict=True))
         for metric, rows in table.groupby("metric")
     }
-
-
-def head_shares(scores: pd.DataFrame) -> dict[str, float]:
-    """The share above one half of each head in each role, such as `L1H0:x_t`, over all lengths.
-
-    `scores` is a table of `analysis.iteration.attention_scores`.
-    """
-    heads = over_lengths(scores)
-    where = zip(heads["layer"], heads["head"], heads["role"], strict=True)
-    names = [f"{head_name(layer, head)}:{role}" for layer, head, role in where]
-    return dict(zip(names, heads["above_half"], strict=True))
 
 
 def best_head(above_half: Mapping[str, float], role: str) -> Row:

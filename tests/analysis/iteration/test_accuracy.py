@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from analysis.iteration import length_scores, step_scores, wilson_interval
+from analysis.iteration.measure import LENGTH_METRICS
 from analysis.iteration.predictions import by_length, own_output, predict
 from interp.models.config import DecoderConfig
 from interp.models.iteration_head import iteration_head
@@ -23,24 +24,13 @@ TASKS = {
 }
 every_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 
-SHARES = (
-    "token_accuracy",
-    "end_accuracy",
-    "sequence_accuracy",
-    "free_running_accuracy",
-    "final_answer_accuracy",
-    "one_problem_token",
-    "one_eoi",
-    "eos_absorbing",
-)
-
 
 @every_task
 def test_a_network_that_is_always_right_has_every_score_1(task):
     model = iteration_head(task)
     scores = length_scores(model, task)
     assert scores["length"].tolist() == [1, 2, 3, 4, 5]
-    assert (scores[list(SHARES)] == 1).all(axis=None)
+    assert (scores[list(LENGTH_METRICS)] == 1).all(axis=None)
     assert (scores["first_wrong"] == scores["length"] + 1).all()
     assert (step_scores(model, task)[["teacher_forced", "free_running"]] == 1).all(axis=None)
 
@@ -145,7 +135,7 @@ def test_steps_average_to_the_token_accuracy_and_problems_to_all(faulty):
     assert set(parts["problem"]) == {"parity", "polynomial:3"}
     weights = parts.groupby("length")["n"].sum()
     assert weights.tolist() == scores["n"].tolist()
-    for name in (*SHARES, "chance", "first_wrong"):
+    for name in (*LENGTH_METRICS, "chance", "first_wrong"):
         total = (parts[name] * parts["n"]).groupby(parts["length"]).sum() / weights
         assert total.tolist() == pytest.approx(scores[name].tolist(), abs=1e-12), name
     parity = parts[parts["problem"] == "parity"]
@@ -158,7 +148,7 @@ def test_lengths_beyond_training():
     longer = replace(task, max_length=9)
     scores = length_scores(model, longer)
     assert scores["length"].tolist() == list(range(1, 10))
-    assert (scores[list(SHARES)] == 1).all(axis=None)
+    assert (scores[list(LENGTH_METRICS)] == 1).all(axis=None)
     short = iteration_head(Parity(**SIZES))
     with pytest.raises(ValueError, match=r"sequences of 6 inputs need 14 positions: .* has 12"):
         step_scores(short, replace(longer, min_length=6))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from analysis.iteration import attention_scores, iteration_metrics, length_scores
-from analysis.iteration.measure import METRICS
+from analysis.iteration.measure import LENGTH_METRICS
 from analysis.scores import standard_metrics
 from interp.models.iteration_head import iteration_head
 from tasks.iteration import Mixed, Parity, Polynomial
@@ -40,7 +40,7 @@ def test_lengths_are_those_of_the_table(task, untrained):
     tables = {"": length_scores(model, task), "train_": length_scores(model, task, "train")}
     names = [("train_", "sequence_accuracy")]
     if len(tables[""]):
-        names += [("", name) for name in METRICS if tables[""][name].notna().all()]
+        names += [("", name) for name in LENGTH_METRICS if tables[""][name].notna().all()]
     assert {name for name in metrics if name.startswith("iteration/")} == {
         f"iteration/{split}{name}" for split, name in names
     }
@@ -74,7 +74,7 @@ def test_averages_are_over_lengths_with_enough_sequences(untrained):
 def test_the_hand_set_network_has_every_metric_1_beyond_training_too():
     task = replace(TASK, longest=8)
     metrics = iteration_metrics(iteration_head(task), task)
-    for name in METRICS:
+    for name in LENGTH_METRICS:
         found = metrics[f"iteration/{name}"]
         assert set(found) == {"", "beyond", *(f"length:{n}" for n in range(1, 9))}
         assert set(found.values()) == {1.0}, name

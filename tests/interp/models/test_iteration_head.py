@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from analysis.iteration import attention_scores, length_scores, role_effects
+from analysis.iteration.measure import LENGTH_METRICS
 from interp.models.config import IterationHeadConfig
 from interp.models.iteration_head import iteration_head
 from tasks.composition import GroupComposition
@@ -64,18 +65,7 @@ def test_it_makes_no_error_and_its_heads_attend_as_they_should(task: IterationTa
     model = iteration_head(task)
     scores = length_scores(model, task, "all")
     assert scores["length"].tolist() == list(range(1, task.max_length + 1))
-    for column in scores.columns.intersection(
-        [
-            "token_accuracy",
-            "end_accuracy",
-            "sequence_accuracy",
-            "free_running_accuracy",
-            "final_answer_accuracy",
-            "one_problem_token",
-            "one_eoi",
-            "eos_absorbing",
-        ]
-    ):
+    for column in LENGTH_METRICS:
         assert (scores[column].dropna() == 1).all(), column
     attention = of_the_head(attention_scores(model, task, "all"))
     assert (attention[["mean", "above_half"]] > 1 - 1e-6).all(axis=None)
