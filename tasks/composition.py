@@ -8,6 +8,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from tasks.groups import FiniteGroup, finite_group
+from tasks.pairs import Pairs, another
 from tasks.task import IGNORE, Examples, Split, Task
 
 
@@ -86,7 +87,21 @@ class GroupComposition(Task):
         order = self.finite_group.order
         a, b = self.indices(split).div(order, rounding_mode="floor"), self.indices(split) % order
         equals = [torch.full_like(a, order)] * self.equals_token
-        tokens = torch.stack([a, b, *equals], dim=1)
+        return self._with_products(torch.stack([a, b, *equals], dim=1))
+
+    def _with_products(self, tokens: Int64[Tensor, "example position"]) -> Examples:
         targets = torch.full_like(tokens, IGNORE)
-        targets[:, -1] = self.finite_group.table[a, b]
+        targets[:, -1] = self.finite_group.table[tokens[:, 0], tokens[:, 1]]
         return Examples(tokens, targets)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The first operand, the second, or both at once."""
+        return ("first", "second", "example")
+
+    def counterfactuals(self, variable: str, clean: Examples, generator: torch.Generator) -> Pairs:
+        """An operand becomes another element, all others alike likely."""
+        operand = self.variables.index(variable)
+        tokens = clean.tokens.clone()
+        tokens[:, operand] = another(tokens[:, operand], self.finite_group.order, generator)
+        return Pairs(clean, self._with_products(tokens), variable)

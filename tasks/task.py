@@ -2,10 +2,14 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
+import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
+
+if TYPE_CHECKING:  # it imports this file
+    import tasks.pairs
 
 IGNORE = -100
 """The target at a position that is not scored. Regression targets use NaN instead."""
@@ -27,6 +31,10 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    def rows(self, index: slice | Tensor) -> "Examples":
+        """Some of the examples."""
+        return Examples(self.tokens[index], self.targets[index])
 
     @property
     def first_scored(self) -> int:
@@ -85,3 +93,42 @@ class Task(ABC):
     @abstractmethod
     def examples(self, split: Split = "all") -> Examples:
         """The sequences of a split, with their targets."""
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """What `pairs` may differ in, the most telling first: parts of an input, or all of it."""
+        return ("example",)
+
+    def counterfactuals(
+        self, variable: str, clean: Examples, generator: torch.Generator
+    ) -> "tasks.pairs.Pairs":
+        """For each input one that differs in a variable, and the answers to that.
+
+        A task with more `variables` than "example" overrides this. Inputs for which it finds no
+        other answer may be left as they are: `pairs` passes over them.
+        """
+        raise NotImplementedError(f"{self.name} does not say how its {variable!r} is changed")
+
+    def pairs(
+        self, variable: str | None = None, n: int = 256, split: Split = "test", seed: int = 0
+    ) -> "tasks.pairs.Pairs":
+        """Examples of a split, each with an input that differs in a variable and has other answers.
+
+        The examples are drawn at random, and again only when all were drawn. For the variable
+        "example" the other input is any other one of the split, and its answers may be the same.
+
+        Args:
+            variable: one of `variables`; the first if not given.
+            n: how many pairs.
+            split: which examples.
+            seed: of all that is random.
+
+        Raises:
+            ValueError: there is no such variable, n is below 1, the split is empty, or the
+                variable changes answers in too few inputs.
+        """
+        from tasks.pairs import draw_pairs
+
+        generator = torch.Generator().manual_seed(seed)
+        variable = self.variables[0] if variable is None else variable
+        return draw_pairs(self, variable, n, split, generator)

@@ -21,10 +21,9 @@ from analysis.iteration.predictions import (
     minibatches,
     predict,
 )
-from analysis.iteration.swap import Swap, swap_inputs
 from interp.models.transformer import TaskTransformer
 from tasks.iteration import IterationTask, Role
-from tasks.task import IGNORE, Split
+from tasks.task import IGNORE, Examples, Split
 
 
 @torch.no_grad()
@@ -55,9 +54,10 @@ def role_effects(
         knock_out: by how much the share of right states falls when, in this head, the attention
             from the role's queries to their keys is cut (scores of minus infinity).
         swap: for the role x_t, NaN for others. Every x_t is replaced by an x'_t that has another
-            answer (`swap_inputs`), and the head's output z at the role's queries is patched from
-            that run into the clean one. The share of answers that become F(s_(t-1), x'_t), of
-            those that another input would have changed, and that were not so already.
+            answer (`IterationTask.counterfactuals`), and the head's output z at the role's queries
+            is patched from that run into the clean one. The share of answers that become
+            F(s_(t-1), x'_t), of those that another input would have changed, and that were not so
+            already.
         swap_through_last_mlp: the same when only the last MLP sees the patch: what it writes is
             from the patched run, and what else is in the residual stream is clean.
         swap_direct: the same when only the last MLP does not see it: what it writes is clean.
@@ -70,9 +70,7 @@ def role_effects(
         roles = task.layout.roles(sequences.length)
         predicted = predict(model, sequences).tokens
         clean = _accuracy(task, sequences, predicted)
-        swap = swap_inputs(task, sequences, generator)
-        already = predicted[:, roles["x_t"].queries] == swap.answers
-        swap = swap._replace(answers=swap.answers.masked_fill(already, IGNORE))
+        swap = _swap(task, sequences, predicted, generator)
         heads = product(range(model.cfg.n_layers), range(model.cfg.n_heads))
         for (layer, head), (name, role) in product(heads, roles.items()):
             cut = f"blocks.{layer}.attn.hook_attn_scores", partial(_cut, head=head, role=role)
@@ -114,16 +112,26 @@ def _cut(scores: Tensor, hook: object, *, head: int, role: Role) -> Tensor:
     return scores
 
 
+def _swap(
+    task: IterationTask, sequences: Sequences, predicted: Tensor, generator: torch.Generator
+) -> Examples:
+    """Other inputs; targets are the answers that these change, and that are not said already."""
+    clean = Examples(sequences.tokens, sequences.targets)
+    pairs = task.counterfactuals("x_t", clean, generator)
+    answers = pairs.corrupted.targets
+    is_new = pairs.changed & (predicted != answers)
+    return Examples(pairs.corrupted.tokens, answers.masked_fill(~is_new, IGNORE))
+
+
 def _swap_shares(
-    model: TaskTransformer, sequences: Sequences, swap: Swap, head: tuple[int, int], role: Role
+    model: TaskTransformer, sequences: Sequences, swap: Examples, head: tuple[int, int], role: Role
 ) -> dict[str, float]:
     """The columns of `role_effects` that are about the swap."""
     n_right: Counter[str] = Counter()
-    for tokens, other, answers in minibatches(model, sequences.tokens, swap.tokens, swap.answers):
+    for tokens, other, answers in minibatches(model, sequences.tokens, swap.tokens, swap.targets):
         for name, logits in _swapped_logits(model, tokens, other, head, role).items():
-            said = logits[:, role.queries].argmax(dim=-1)
-            n_right[name] += int((said == answers).sum())
-    n_swapped = int((swap.answers != IGNORE).sum())
+            n_right[name] += int((logits.argmax(dim=-1) == answers).sum())
+    n_swapped = int((swap.targets != IGNORE).sum())
     return {name: n / n_swapped if n_swapped else math.nan for name, n in n_right.items()}
 
 

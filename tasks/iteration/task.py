@@ -17,6 +17,8 @@ from tasks.iteration.encoding import IterationEncoding
 from tasks.iteration.inputs import distinct_inputs, independent_inputs
 from tasks.iteration.iteration import Iteration
 from tasks.iteration.layout import Layout
+from tasks.iteration.swap import every_input, every_state, one_input, swapped
+from tasks.pairs import Pairs
 from tasks.task import IGNORE, Examples, Split, Task
 
 Scored = Literal["all", "final"]
@@ -206,7 +208,22 @@ class IterationTask(Task):
         """The sequences of a split, with their targets; all are those of train, then of test."""
         n_train, found = self._examples
         rows = {"all": slice(None), "train": slice(n_train), "test": slice(n_train, None)}[split]
-        return Examples(found.tokens[rows], found.targets[rows])
+        return found.rows(rows)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The inputs, the states that are told, or all of the sequence."""
+        return ("x_t", *["s_t"] * self.chain_of_thought, "example")
+
+    def counterfactuals(self, variable: str, clean: Examples, generator: torch.Generator) -> Pairs:
+        """Every x_t, or s_t, becomes one that changes the next state said; the others are kept.
+
+        So each answer has one changed input. Without chain of thought a single x_t changes. The
+        sequences may be cut where their answers end.
+        """
+        inputs = every_input if self.chain_of_thought else one_input
+        swap = {"x_t": inputs, "s_t": every_state}[variable]
+        return Pairs(clean, swapped(swap, self.encoding, clean, generator), variable)
 
     @cached_property
     def _examples(self) -> tuple[int, Examples]:

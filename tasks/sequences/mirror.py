@@ -12,6 +12,7 @@ from tasks.sequences.families import (
     two_letters,
     uniform,
 )
+from tasks.sequences.replacement import mirrored
 from tasks.sequences.sequence import SequenceTask
 
 
@@ -26,6 +27,7 @@ class Palindrome(SequenceTask):
     """Tokens: 0..4, a..e, 3,1,2 or x,a..e."""
 
     families: ClassVar = {uniform: 10, palindromic: 15, nearly_palindromic: 15, two_letters: 10}
+    places: ClassVar = {"mirror": mirrored, **SequenceTask.places}
 
     @property
     def output_values(self) -> tuple[bool, ...]:
@@ -42,6 +44,7 @@ class Reverse(SequenceTask):
     """The sequence backwards: t_{n+1-i} at t_i. A single token is its own answer."""
 
     families: ClassVar = {uniform: 20, palindromic: 10, two_letters: 10, constant: 10}
+    places: ClassVar = {"mirror": mirrored, **SequenceTask.places}
 
     def answers(self, sequence: Sequence[Token]) -> list[Token]:
         """The mirror image of every token."""

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from tasks.sequences.encoding import Token
 from tasks.sequences.families import alternating, constant, monotone, spiked, uniform
+from tasks.sequences.replacement import neighbours
 from tasks.sequences.sequence import SequenceTask
 
 
@@ -20,6 +21,7 @@ class Peak(SequenceTask):
     """Tokens: 0..4, a..e, 3,1,2 or x,a..e."""
 
     families: ClassVar = {uniform: 20, alternating: 15, monotone: 10, constant: 5}
+    places: ClassVar = {"neighbour": neighbours, **SequenceTask.places}
 
     @property
     def output_values(self) -> tuple[bool, ...]:

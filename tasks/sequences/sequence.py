@@ -11,8 +11,10 @@ from typing import Any, ClassVar
 
 import torch
 
+from tasks.pairs import Pairs
 from tasks.sequences.encoding import SequenceEncoding, Token, parse_vocabulary
 from tasks.sequences.families import Draw, Family, uniform
+from tasks.sequences.replacement import Place, anywhere, own, replace_token
 from tasks.task import IGNORE, Examples, Split, Task
 
 
@@ -45,6 +47,8 @@ class SequenceTask(Task):
 
     families: ClassVar[Mapping[Family, int]] = {uniform: 1}
     """Where sequences are drawn from, in these proportions; `uniform` never runs out of them."""
+    places: ClassVar[Mapping[str, Place]] = {"token": anywhere, "own": own}
+    """The variables, and whose answers must change when a token is replaced."""
     attention: ClassVar = "bidirectional"
 
     def __post_init__(self) -> None:
@@ -111,10 +115,21 @@ class SequenceTask(Task):
 
     def examples(self, split: Split = "all") -> Examples:
         """The sequences of a split, padded to `context_length`, with their targets."""
-        tokens, targets = self._examples.tokens, self._examples.targets
-        n_train = int(self.train_fraction * len(tokens))
+        n_train = int(self.train_fraction * len(self._examples))
         rows = {"all": slice(None), "train": slice(n_train), "test": slice(n_train, None)}[split]
-        return Examples(tokens[rows], targets[rows])
+        return self._examples.rows(rows)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The names of `places`, and all of the input."""
+        return (*self.places, "example")
+
+    def counterfactuals(self, variable: str, clean: Examples, generator: torch.Generator) -> Pairs:
+        """A token becomes another one, at any position; pairs are about the variable's place."""
+        made = replace_token(self.encoding, clean.tokens, generator)
+        targets = self._targets(self.encoding.sequences(made.tokens))
+        where = self.places[variable](made)
+        return Pairs(clean, Examples(made.tokens, targets), variable, where)
 
     @cached_property
     def _examples(self) -> Examples:

@@ -4,12 +4,9 @@ import pytest
 import torch
 
 from analysis.iteration import role_effects
-from analysis.iteration.predictions import by_length
-from analysis.iteration.swap import swap_inputs
 from interp.models.config import DecoderConfig
 from interp.models.iteration_head import iteration_head
 from tasks.iteration import Copy, GroupProduct, Mixed, Parity, Polynomial
-from tasks.task import IGNORE
 
 SIZES = {"max_length": 5, "n_per_length": 24}
 SWAPS = ["swap", "swap_through_last_mlp", "swap_direct"]
@@ -76,9 +73,6 @@ def test_where_the_last_state_alone_is_scored():
     assert effects.loc[(0, "EoI"), "knock_out"] == pytest.approx(1, abs=1e-4)
     assert effects.loc[(0, "previous"), "knock_out"] == pytest.approx(0, abs=1e-4)
     assert effects.loc[(1, "x_t"), SWAPS].tolist() == pytest.approx([1, 1, 0], abs=1e-4)
-    *_, longest = by_length(task)
-    is_swapped = swap_inputs(task, longest, torch.Generator().manual_seed(0)).answers != IGNORE
-    assert is_swapped[:, -1].any() and not is_swapped[:, :-1].any()
 
 
 def test_heads_that_write_nothing_have_no_effect(untrained):
@@ -119,42 +113,3 @@ def test_minibatches_change_nothing_and_the_network_is_left_as_it_is(monkeypatch
     assert not role_effects(model, task, seed=1).equals(before)
     assert all(torch.equal(weights[name], weight) for name, weight in model.named_parameters())
     assert not any(point.fwd_hooks for point in model.hook_dict.values())
-
-
-@pytest.mark.parametrize("name", ["polynomial", "mixed", "slack 2"])
-def test_swapped_inputs_lead_to_other_states(name):
-    task = TASKS[name]
-    generator = torch.Generator().manual_seed(0)
-    n_kept = 0
-    for each in by_length(task, "all", by_problem=True):
-        problem = next(p for p in task.problems if p.name == each.problem)
-        swap = swap_inputs(task, each, generator)
-        inputs = slice(1, each.length + 1)
-        others = torch.ones_like(each.tokens[0], dtype=torch.bool)
-        others[inputs] = False
-        assert torch.equal(swap.tokens[:, others], each.tokens[:, others])
-        for old, new, answers in zip(each.tokens, swap.tokens, swap.answers, strict=True):
-            old_names, new_names = ([task.vocabulary[i] for i in row[inputs]] for row in (old, new))
-            states = problem.answers(old_names)
-            for t, answer in enumerate(answers.tolist()):
-                reached = {x: problem.answers([*old_names[:t], x])[-1] for x in problem.inputs}
-                if answer == IGNORE:
-                    assert set(reached.values()) == {states[t]}
-                    n_kept += 1
-                    assert new_names[t] == old_names[t]
-                else:
-                    assert task.vocabulary[answer] == reached[new_names[t]] != states[t]
-    assert (n_kept > 0) == (name != "slack 2")  # after 0, all inputs of a polynomial are alike
-
-
-def test_every_other_input_is_drawn_alike():
-    task = GroupProduct(group="S3", min_length=3, max_length=3, n_per_length=216)
-    (each,) = by_length(task, "all")
-    generator = torch.Generator().manual_seed(0)
-    swaps = [swap_inputs(task, each, generator).tokens[:, 1:4] for _ in range(10)]
-    old = each.tokens[:, 1:4].repeat(10, 1).flatten()
-    counts = torch.zeros(6, 6).index_put((old, torch.cat(swaps).flatten()), torch.ones(()), True)
-    assert (counts.diagonal() == 0).all()
-    expected = counts.sum(dim=1, keepdim=True) / 5
-    chi_square = ((counts - expected) ** 2 / expected).sum() - expected.sum()  # less the diagonal
-    assert chi_square < 48  # 24 degrees of freedom: one in 400 is above
