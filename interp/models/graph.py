@@ -30,6 +30,11 @@ class Edge(NamedTuple):
         return f"{self.sender}->{self.receiver}"
 
 
+def node_of(end: str) -> str:
+    """The part of the network that an edge's end belongs to: `L0H1` of `L0H1.q`."""
+    return end.partition(".")[0]
+
+
 def edges(n_layers: int, n_heads: int, *, has_mlp: bool = True) -> list[Edge]:
     """All edges of a transformer, in the order of their receivers."""
     found: list[Edge] = []

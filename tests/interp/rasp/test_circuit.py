@@ -6,7 +6,18 @@ import pytest
 import torch
 
 from interp.models.graph import Edge, edges
-from interp.rasp import compile_program, compile_task, inputs, map, select, selector_width, tokens
+from interp.rasp import (
+    aggregate,
+    compile_program,
+    compile_task,
+    indices,
+    inputs,
+    map,
+    numerical,
+    select,
+    selector_width,
+    tokens,
+)
 from interp.rasp.circuit import CHANGED
 from interp.rasp.programs import histogram, reverse
 from interp.runs.registry import task_class
@@ -130,3 +141,24 @@ def test_small_changes_count_and_pads_do_not() -> None:
     upper = compile_program(map(str.upper, tokens), "ab", 5)
     kinds = upper.circuit([("aaa", "aa")]).kinds
     assert set(kinds.values()) == {"constant", "absent"}
+
+
+@pytest.mark.parametrize(("causal", "kind"), [(True, "constant"), (False, "variable")])
+def test_causal_attention_hears_nothing_of_what_comes_later(causal: bool, kind: str) -> None:
+    following = aggregate(select(indices, map(lambda i: i + 1, indices), "=="), tokens, default="a")
+    compiled = compile_program(following, "ab", 3, causal=causal)
+    assert compiled.circuit([("aba", "aab")]).kinds[Edge("embed", "L0H0.v")] == kind
+
+
+def test_a_message_enters_one_port_alone() -> None:
+    """Queries and keys that were swapped together would be equal where they were."""
+    kinds = compile_program(histogram(), "ab", 3).circuit([("aab", "bba")]).kinds
+    assert kinds[Edge("embed", "L0H0.q")] == kinds[Edge("embed", "L0H0.k")] == "variable"
+
+
+def test_keys_of_attention_to_everything_but_bos_are_absent() -> None:
+    share = aggregate(select(tokens, tokens, "true"), numerical(map(lambda t: t == "a", tokens)))
+    compiled = compile_program(share, "ab", 3)
+    assert compiled.model.blocks[-1].attn.W_K.any()
+    kinds = compiled.circuit([("aab", "bba")]).kinds
+    assert {kind for edge, kind in kinds.items() if edge.receiver.endswith(".k")} == {"absent"}
