@@ -81,6 +81,10 @@ class TaskTransformer(HookedTransformer):
         self.cfg.device, self.cfg.dtype = str(self.W_E.device), self.W_E.dtype
         return self
 
+    def double(self) -> "TaskTransformer":
+        """To float64, norms and all."""
+        return self.to(torch.float64)
+
     def _hide_pads(self, _module: nn.Module, _inputs: object, scores: Tensor) -> Tensor:
         if self._pads is None:
             return scores

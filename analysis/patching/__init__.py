@@ -1,0 +1,11 @@
+"""Interventions on the activations of a network: activation patching and ablation.
+
+>>> from analysis.patching import sweep  # doctest: +SKIP
+>>> sweep(model, task.pairs("x"), "z").frame()  # doctest: +SKIP
+
+The names are in `__init__.pyi`, and imported when they are first used.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
