@@ -5,7 +5,6 @@ other) and every figure as PNG and SVG; runs that differ in their seeds alone ge
 with their common figures.
 """
 
-import html
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from tyro.conf import Positional
 
 from analysis.describe import same_but_seeds
 from analysis.plots.gallery import Figures, curve_figures, model_figures, seed_figures
+from analysis.plots.page import page
 from interp.arguments import UsageError, complain
 from interp.runs.run import Run, find_runs
 from paper.command import run_module
@@ -53,18 +53,6 @@ def figures_of(runs: list[Run]) -> dict[str, Figures]:
                 name = f"{group[0].path.parent.name}_{name}"
             folders[name] = curve_figures(group) | seed_figures(group)
     return folders
-
-
-def page(title: str, figures: Mapping[str, go.Figure]) -> str:
-    """One HTML page with all figures, and plotly.js in it once."""
-    scripts = ["inline", *[False] * (len(figures) - 1)]
-    drawn = [
-        figure.to_html(full_html=False, include_plotlyjs=script, config={"displaylogo": False})
-        for figure, script in zip(figures.values(), scripts, strict=True)
-    ]
-    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title>'
-    body = "\n".join(drawn)
-    return f"<!DOCTYPE html><html><head>{head}</head><body>\n{body}\n</body></html>\n"
 
 
 def write_static(figures: Mapping[Path, go.Figure]) -> None:

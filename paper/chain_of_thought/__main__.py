@@ -16,6 +16,7 @@ import torch
 from tyro.conf import Positional
 
 from analysis.evaluate import evaluate_run
+from analysis.plots.page import page
 from interp.arguments import FAILED, complain, parse_seeds
 from interp.models.device import resolve_device
 from interp.progress import Show, progress
@@ -26,7 +27,7 @@ from paper.chain_of_thought.experiments import EXPERIMENTS, Cell
 from paper.chain_of_thought.report import Report, Results, markdown_page, what_was_trained
 from paper.chain_of_thought.scores import Row
 from paper.command import refuse_unknown, run_module
-from paper.figures import page, write_static
+from paper.figures import write_static
 from paper.tables import write_files
 from training.progress import shown
 from training.train import train

@@ -1,0 +1,172 @@
+"""Causal analysis of a run's checkpoint, as files: arrays, tables and a page of pictures."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import torch
+import xarray as xr
+
+from analysis.circuits import (
+    against_truth,
+    circuit_curve,
+    edge_scores,
+    ranked,
+    setting,
+)
+from analysis.circuits.setting import Setting
+from analysis.patching import sweep
+from analysis.patching.sites import short_name
+from analysis.plots.circuit import circuit_figure
+from analysis.plots.circuit_curves import circuit_curves_figure
+from analysis.plots.page import page
+from analysis.plots.patching import patching_figure
+from interp.known_circuit import known_circuit
+from interp.models.config import CompiledConfig, IterationHeadConfig
+from interp.models.graph import Edge
+from interp.models.partial import Network
+from interp.models.true_circuit import Kind
+from interp.runs.run import Run
+from tasks.atomic import atomic_path
+from tasks.pairs import Pairs
+
+SWEPT = ("embed_a", "embed_b", "post", "resid_pre", "attn_out", "mlp_out", "z")
+"""Hook points that are patched unless others are named: those of them that the network has; post,
+the neurons, in networks without a residual stream."""
+FAITHFUL = 0.9
+"""Drawn is the smallest circuit of a ranking from which on no larger one is less faithful."""
+N_RANDOM = 5
+"""Random rankings beside a method's."""
+
+
+def write_patching(
+    run: Run,
+    model: Network,
+    pairs: Pairs,
+    folder: Path,
+    *,
+    hooks: Sequence[str] = (),
+    metric: str = "logit_difference",
+    direction: Any = "noise",
+) -> None:
+    """Patch every layer, head and position of some hook points, those of `SWEPT` if none is named.
+
+    Writes `patching.csv` (a row for each cell), `patching.nc` (the metric of every pair in every
+    cell, to be read by xarray) and `patching.html`.
+
+    Raises `ValueError` as `analysis.patching.sweep` does.
+    """
+    found = {
+        hook: sweep(model, pairs, hook, metric=metric, direction=direction)
+        for hook in hooks or _swept(model)
+    }
+    tables = [result.frame().assign(hook=hook) for hook, result in found.items()]
+    table = pd.concat(tables, ignore_index=True)
+    arrays = {hook: result.values for hook, result in found.items()}
+    first = next(iter(found.values()))
+    arrays |= {"clean": first.clean, "corrupted": first.corrupted}
+    about = f"{run.name}: {pairs.variable} differs"
+    figures = {
+        hook: patching_figure(result, title=f"{hook}, {direction.removesuffix('e')}ing ({about})")
+        for hook, result in found.items()
+    }
+    places = [axis for axis in ("hook", "layer", "head", "position") if axis in table]
+    rest = [column for column in table if column not in places]
+    _write(folder, "patching", table.loc[:, [*places, *rest]], xr.Dataset(arrays), about, figures)
+
+
+def _swept(model: Any) -> list[str]:
+    names = {short_name(hook) for hook in model.hook_dict}
+    skipped = {"post"} if "resid_pre" in names else set()
+    return [hook for hook in SWEPT if hook in names - skipped]
+
+
+def write_circuit(
+    run: Run,
+    model: Network,
+    pairs: Pairs,
+    folder: Path,
+    *,
+    method: str = "exact",
+    ablation: str = "corrupted",
+    metric: str = "logit_difference",
+    n_edges: int | None = None,
+    seed: int = 0,
+) -> None:
+    """Score every edge, and judge the circuits of the highest scores.
+
+    Writes `circuit.csv` (a row for each edge; of a network that was made and not trained, with
+    what the edge truly is), `circuit.nc` (the score of every pair and edge), `curve.csv`
+    (faithfulness, completeness and minimality by the number of edges), `truth.csv` (how well the
+    method finds a circuit that is known) and `circuit.html`, which draws `n_edges` edges: if not
+    given, as few as are `FAITHFUL`.
+
+    Raises `ValueError` as `edge_scores` does, and for more edges than there are.
+    """
+    scores = edge_scores(model, pairs, metric, method=method, ablation=ablation, seed=seed)
+    on = setting(model, pairs, metric, ablation, seed=seed)
+    ranking = ranked(scores.edges, scores.magnitude)
+    curve = circuit_curve(on, ranking)
+    n_drawn = _fewest(curve) if n_edges is None else n_edges
+    if not 0 <= n_drawn <= len(ranking):
+        raise ValueError(f"{n_drawn} edges are to be drawn: the network has {len(ranking)}")
+    kinds, table = _known_kinds(run, pairs), scores.frame()
+    if kinds:
+        table["truth"] = [kinds[edge] for edge in ranking]
+        found = against_truth(scores.edges, scores.magnitude, kinds)
+        _write_text(folder / "truth.csv", pd.DataFrame([found]).to_csv(index=False))
+    about = f"{run.name}: {method}, {ablation}, {pairs.variable} differs"
+    drawn = circuit_figure(scores, ranking[:n_drawn], title=about, kinds=kinds)
+    figures = {"circuit": drawn, "curve": _curve_figure(on, method, curve, about)}
+    values = xr.DataArray(
+        scores.values.cpu().numpy(),
+        {"edge": list(map(str, scores.edges))},
+        ("example", "edge"),
+    )
+    _write_text(folder / "curve.csv", curve.to_csv(index=False))
+    _write(folder, "circuit", table, xr.Dataset({"score": values}), about, figures)
+
+
+def _fewest(curve: pd.DataFrame) -> int:
+    """The number of edges from which on the circuits are faithful."""
+    below = curve.loc[~(curve["faithfulness"] >= FAITHFUL), "edges"]
+    return min(int(below.max()) + 1, len(curve) - 1) if len(below) else 0
+
+
+def _known_kinds(run: Run, pairs: Pairs) -> Mapping[Edge, Kind] | None:
+    """What the edges of a network truly are, if it was made."""
+    config = run.recipe.model
+    if isinstance(config, CompiledConfig):
+        return known_circuit(run.recipe.task, pairs, hardness=config.hardness).kinds
+    if isinstance(config, IterationHeadConfig):
+        return known_circuit(run.recipe.task, pairs).kinds
+    return None
+
+
+def _curve_figure(on: Setting, method: str, curve: pd.DataFrame, title: str) -> go.Figure:
+    generator = torch.Generator().manual_seed(0)
+    n_edges = len(on.graph.edges)
+    orders = [torch.randperm(n_edges, generator=generator).tolist() for _ in range(N_RANDOM)]
+    random = [circuit_curve(on, [on.graph.edges[i] for i in order]) for order in orders]
+    return circuit_curves_figure({method: curve}, title=title, random=random)
+
+
+def _write(
+    folder: Path,
+    name: str,
+    table: pd.DataFrame,
+    arrays: xr.Dataset,
+    title: str,
+    figures: Mapping[str, go.Figure],
+) -> None:
+    with atomic_path(folder / f"{name}.nc") as temporary:
+        arrays.to_netcdf(temporary, engine="scipy")
+    _write_text(folder / f"{name}.csv", table.to_csv(index=False))
+    _write_text(folder / f"{name}.html", page(title, figures))
+
+
+def _write_text(path: Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text)
