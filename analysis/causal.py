@@ -149,7 +149,9 @@ def _curve_figure(on: Setting, method: str, curve: pd.DataFrame, title: str) -> 
     generator = torch.Generator().manual_seed(0)
     n_edges = len(on.graph.edges)
     orders = [torch.randperm(n_edges, generator=generator).tolist() for _ in range(N_RANDOM)]
-    random = [circuit_curve(on, [on.graph.edges[i] for i in order]) for order in orders]
+    random = [
+        circuit_curve(on, [on.graph.edges[i] for i in order], minimality=False) for order in orders
+    ]
     return circuit_curves_figure({method: curve}, title=title, random=random)
 
 

@@ -57,13 +57,16 @@ def test_every_command_works(tmp_path, monkeypatch, capsys):
         assert run(command) == 0, (command, capsys.readouterr().err)
     assert (tmp_path / "report.html").exists() and (tmp_path / "tables" / "merge.csv").exists()
     capsys.readouterr()
-    exec(compile(blocks("python")[1], "README.md", "exec"), {})
+    _, thoughts, circuits, _ = blocks("python")
+    exec(compile(thoughts, "README.md", "exec"), {})
     assert "swap_through_last_mlp" in capsys.readouterr().out
+    exec(compile(circuits, "README.md", "exec"), {})
+    assert "'auroc': 0.9" in capsys.readouterr().out
 
 
 def test_the_python_examples_work(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    program, _, training = blocks("python")
+    program, _, _, training = blocks("python")
     exec(compile(program, "README.md", "exec"), {})
     answers, *explanation = capsys.readouterr().out.splitlines()
     assert answers == "[[False, True, False, False]]"
@@ -82,6 +85,17 @@ def test_the_guide_to_chain_of_thought_works(capsys):
     assert "1: 1.0" in printed  # as published, all short test sequences were trained on
     assert "counter -1 1 1 EoI 3 0 1" in printed
     assert "swap_through_last_mlp" in printed
+
+
+def test_the_guide_to_causal_analysis_works(capsys):
+    names: dict[str, object] = {}
+    for example in blocks("python", (ROOT / "docs" / "causal.md").read_text()):
+        exec(compile(example, "causal.md", "exec"), names)
+    printed = capsys.readouterr().out
+    assert "('mirror', 'token', 'own', 'example')" in printed
+    assert "('layer', 'head', 'position')" in printed
+    assert "'faithfulness': 1.0" in printed or "'faithfulness': 0.99" in printed
+    assert "'auroc': 1.0" in printed
 
 
 def test_the_guide_to_rasp_works(capsys):

@@ -39,18 +39,22 @@ def evaluate_circuit(on: Setting, circuit: Sequence[Edge | str]) -> dict[str, fl
     return shares | {"minimality": _minimality(on, inside)}
 
 
-def circuit_curve(on: Setting, ranking: Sequence[Edge | str]) -> pd.DataFrame:
+def circuit_curve(
+    on: Setting, ranking: Sequence[Edge | str], *, minimality: bool = True
+) -> pd.DataFrame:
     """The circuits of the first 0, 1, 2, ... edges of a ranking.
 
-    Returns columns edges (how many), faithfulness, completeness, and minimality, NaN but at
-    `N_SIZES` numbers of edges, evenly spaced on a log scale.
+    Returns columns edges (how many), faithfulness, completeness and minimality. The last is NaN
+    but at `N_SIZES` numbers of edges, evenly spaced on a log scale, and everywhere if not asked
+    for.
     """
     n = len(ranking)
     order = torch.tensor([on.graph.index(edge) for edge in ranking])
     inside = torch.zeros(n + 1, len(on.graph.edges)).to(on.run.logits)
     inside[:, order] = torch.ones(n + 1, n).tril(-1).to(inside)
     found = pd.DataFrame({"edges": range(n + 1), **_shares(on, inside), "minimality": np.nan})
-    for size in np.unique(np.geomspace(1, n, N_SIZES).round().astype(int)):
+    sizes = np.geomspace(1, n, N_SIZES if minimality else 0)
+    for size in np.unique(sizes.round().astype(int)):
         found.loc[size, "minimality"] = _minimality(on, inside[size])
     return found
 

@@ -95,7 +95,11 @@ class Patching:
             "high": bounds.sel(bound="high", drop=True),
             "normalised": self.normalised,
         }
-        frame = xr.Dataset(columns).to_dataframe(dim_order=list(self.effect.dims)).reset_index()
+        if self.effect.dims:
+            cells = xr.Dataset(columns).to_dataframe(dim_order=list(self.effect.dims))
+            frame = cells.reset_index()
+        else:  # one cell, and no axis to index it by
+            frame = pd.DataFrame({name: [value.item()] for name, value in columns.items()})
         return frame.assign(n=len(self.base))
 
     def _gap(self, weights: np.ndarray) -> np.ndarray:
