@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-import torch
-
 from analysis.patching.engine import record, run_cells
 from analysis.patching.metrics import Metric, named_metric
 from analysis.patching.plan import READS
-from analysis.patching.replacement import Ablation, replacements
+from analysis.patching.replacement import Ablation, is_token, replacements
 from analysis.patching.result import Patching
 from analysis.patching.sites import Site
 from analysis.patching.sweep import labelled, named_sites
@@ -51,9 +49,8 @@ def ablate(
             "the metric is about the positions where clean and corrupted answers differ, and there "
             "are none: use margin or kl, or pairs with other answers"
         )
-    tokens, pad = runs.tokens("clean"), getattr(model, "pad_token", None)
-    is_token = torch.ones_like(tokens, dtype=torch.bool) if pad is None else tokens != pad
-    sources = replacements({hook: runs.clean[hook] for hook in hooks}, is_token, how, seed)
+    clean = {hook: runs.clean[hook] for hook in hooks}
+    sources = replacements(clean, is_token(model, runs.tokens("clean")), how, seed)
     values = run_cells(runs, found, sources, metric, "clean")
     drawn = seed if how == "resample" else None
     return labelled(runs, values, {"cell": list(cells)}, metric, "noise", how, drawn)

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
+from analysis.patching.interchange import interchange_accuracy
 from analysis.patching.metrics import (
     Metric,
     accuracy,
@@ -27,7 +28,10 @@ CALL_COST = {"cpu": 3e6, "cuda": 1e10}
 READS: dict[Metric, Callable[[Pairs], Bool[Tensor, "example position"]]] = {
     margin: lambda pairs: pairs.scored,
     kl: lambda pairs: pairs.scored,
-} | dict.fromkeys([logit_difference, loss, probability, accuracy], lambda pairs: pairs.changed)
+} | dict.fromkeys(
+    [logit_difference, loss, probability, accuracy, interchange_accuracy],
+    lambda pairs: pairs.changed,
+)
 """The positions whose logits a metric depends on. Others may depend on all."""
 
 Start = tuple[int, int]

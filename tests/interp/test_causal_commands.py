@@ -10,7 +10,7 @@ from interp.cli import main
 from interp.runs.run import Run
 from tasks.pairs import joined
 
-QUICK = ["--pairs", "8"]
+QUICK = ["--pairs", "5"]
 KINDS = {
     "group": (["S3", "--equals-token", "--model", "transformer", "--d-model", "16"], "first"),
     "mlp": (["S3", "--d-embed", "8", "--d-mlp", "8"], "second"),
@@ -42,7 +42,7 @@ def test_patching_writes_what_the_sweep_measured(made, capsys):
     assert str(folder) in capsys.readouterr().out
     table = pd.read_csv(folder / "patching.csv")
     arrays = xr.load_dataset(folder / "patching.nc", engine="scipy")
-    pairs = run.recipe.task.pairs(variable, n=8)
+    pairs = run.recipe.task.pairs(variable, n=5)
     assert len(table["hook"].unique()) >= 3
     for hook, rows in table.groupby("hook"):
         found = sweep(run.model(), pairs, hook)
@@ -58,7 +58,7 @@ def test_a_circuit_is_written_with_its_scores_its_curve_and_the_truth_if_known(m
     (folder,) = (run.path / "causal").glob("circuit_exact_corrupted_*")
     table = pd.read_csv(folder / "circuit.csv")
     task = run.recipe.task
-    pairs = joined([task.pairs(variable, n=8) for variable in task.variables])
+    pairs = joined([task.pairs(variable, n=5) for variable in task.variables])
     scores = edge_scores(run.model(), pairs, "margin")
     assert list(table["edge"]) == list(scores.frame()["edge"])
     assert table["magnitude"].to_numpy() == pytest.approx(scores.frame()["magnitude"], abs=1e-6)
