@@ -27,10 +27,10 @@ def acdc(on: Setting) -> Float[Tensor, "1 edge"]:
     thresholds = everything * shares.to(everything)
     cut = torch.zeros(N_THRESHOLDS, n_edges).to(everything)
     kept = on.whole.expand(N_THRESHOLDS, -1)
-    for i in reversed(range(n_edges)):
+    for i in reversed(range(n_edges)):  # receivers in their order: none before this one has a cut
         trial = cut.clone()
         trial[:, i] = 1
-        found = on.cut(trial)
+        found = on.cut(trial, start=on.graph.block(on.graph.edges[i].receiver))
         goes = (found - kept).abs().mean(dim=1) < thresholds
         cut[:, i] = goes.to(cut)
         kept = torch.where(goes[:, None], found, kept)

@@ -56,8 +56,8 @@ class EdgeScores:
                 "edge": list(map(str, self.edges)),
                 "sender": [edge.sender for edge in self.edges],
                 "receiver": [edge.receiver for edge in self.edges],
-                "effect": self.values.mean(dim=0).cpu(),
-                "magnitude": self.magnitude.cpu(),
+                "effect": self.values.mean(dim=0).tolist(),
+                "magnitude": self.magnitude.tolist(),
             }
         )
         return table.sort_values("magnitude", ascending=False, ignore_index=True, kind="stable")
