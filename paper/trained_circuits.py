@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -32,7 +33,6 @@ from interp.models.config import (
     ModelConfig,
     TransformerConfig,
 )
-from interp.models.partial import Network
 from interp.progress import Show, progress
 from interp.rasp.tasks import compiled_shape
 from interp.runs.recipe import AdamW, Recipe, Schedule
@@ -96,7 +96,7 @@ def patched_along_training(run: Run) -> pd.DataFrame:
     """
     rows = []
     for step in run.steps:
-        model = run.model(step)
+        model: Any = run.model(step)
         for variable in ("first", "second"):
             pairs = run.recipe.task.pairs(variable, N_PAIRS)
             found = {hook: sweep(model, pairs, hook).normalised for hook in SITES}
@@ -138,7 +138,7 @@ def beside_made(runs: Sequence[Run], made: ModelConfig) -> tuple[pd.DataFrame, p
     return table.sort_values("made", ascending=False, kind="stable"), pd.DataFrame(rows)
 
 
-def relative_effects(model: Network, pairs: Pairs) -> tuple[ModelGraph, Float[Tensor, "edge"]]:
+def relative_effects(model: Any, pairs: Pairs) -> tuple[ModelGraph, Float[Tensor, "edge"]]:
     """The mean absolute effect of cutting each edge, over that of cutting all of them."""
     on = setting(model, pairs)
     everything = on.cut(torch.ones(1, len(on.graph.edges)).to(on.run.logits)) - on.whole
