@@ -327,16 +327,17 @@ def _each_causally(
 ) -> int:
     """Write a folder of files about each run's checkpoint, and print it."""
     from interp.models.device import resolve_device
-    from tasks.pairs import joined
+    from tasks.pairs import pairs_of_all_variables
 
     device = resolve_device(options.device)
 
     def analyse(run: "Run") -> list[object]:
         model = run.model(options.step).to(device)
-        task = run.recipe.task
-        drawn = (options.variable,) if options.variable else task.variables
-        given = options.pairs, options.split, options.seed
-        pairs = joined([task.pairs(variable, *given) for variable in drawn])
+        task, n = run.recipe.task, options.pairs
+        if options.variable:
+            pairs = task.pairs(options.variable, n, options.split, options.seed)
+        else:
+            pairs = pairs_of_all_variables(task, n, options.split, options.seed)
         step = run.final_step if options.step is None else options.step
         folder = run.path / "causal" / f"{name}_{pairs.variable}_step_{step:07d}"
         write(run, model, pairs, folder, **asked)

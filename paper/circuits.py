@@ -29,7 +29,7 @@ from interp.rasp import compile_task
 from paper.command import refuse_unknown, run_module
 from paper.tables import Table, markdown, write_files
 from tasks.iteration import Copy, GroupProduct, IterationTask, Mixed, Parity, Polynomial
-from tasks.pairs import Pairs, joined
+from tasks.pairs import Pairs, pairs_of_all_variables
 from tasks.sequences import (
     DominantPeak,
     Fraction,
@@ -109,7 +109,7 @@ def known(name: str, n_pairs: int) -> Iterator[Known]:
     length too.
     """
     task = TASKS[name]
-    pairs = joined([task.pairs(variable, n_pairs) for variable in task.variables])
+    pairs = pairs_of_all_variables(task, n_pairs)
     if isinstance(task, IterationTask):
         yield Known(name, GAP, iteration_head(task).double(), pairs, known_circuit(task, pairs))
         return

@@ -42,7 +42,7 @@ from paper.command import run_module
 from paper.tables import Table, markdown, write_files
 from tasks.composition import GroupComposition
 from tasks.iteration import Polynomial
-from tasks.pairs import Pairs, joined
+from tasks.pairs import Pairs, pairs_of_all_variables
 from tasks.sequences import Palindrome
 from training.progress import shown
 from training.train import train
@@ -124,7 +124,7 @@ def beside_made(runs: Sequence[Run], made: ModelConfig) -> tuple[pd.DataFrame, p
     for each run: how well its edges would find the made network's circuit.
     """
     task = runs[0].recipe.task
-    pairs = joined([task.pairs(variable, N_PAIRS) for variable in task.variables])
+    pairs = pairs_of_all_variables(task, N_PAIRS)
     kinds = known_circuit(task, pairs).kinds
     graph, shares = relative_effects(made.build(task, 0), pairs)
     table = pd.DataFrame({"edge": list(map(str, graph.edges))})

@@ -1,5 +1,6 @@
 """Inputs with counterfactual ones: what an intervention on a network swaps between."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -87,6 +88,22 @@ def joined(parts: Sequence[Pairs]) -> Pairs:
     return Pairs(clean, corrupted, "+".join(variables), torch.cat(where))
 
 
+class TooFewPairsError(ValueError):
+    """A variable changes answers in too few inputs."""
+
+
+def pairs_of_all_variables(task: Task, n: int, split: Split = "test", seed: int = 0) -> Pairs:
+    """n pairs for each of a task's variables, without those that change too few answers.
+
+    Raises `ValueError` as `Task.pairs` does otherwise.
+    """
+    found = []
+    for variable in task.variables:
+        with contextlib.suppress(TooFewPairsError):
+            found.append(task.pairs(variable, n, split, seed))
+    return joined(found)
+
+
 def is_scored(examples: Examples) -> Bool[Tensor, "example position"]:
     """Where examples have an answer."""
     if examples.targets.is_floating_point():
@@ -107,7 +124,7 @@ def draw_pairs(
         n_found = int(is_pair.sum())
         if n_found >= n:
             return candidates.rows(is_pair.nonzero()[:n, 0])
-    raise ValueError(
+    raise TooFewPairsError(
         f"{task.name} has too few pairs for the variable {variable!r}: {n_found} were found among "
         f"{n_candidates} candidates of the {split} split, and {n} are asked for"
     )

@@ -11,7 +11,7 @@ import torch
 from interp.rasp import ProgramTask
 from tasks import iteration, sequences
 from tasks.composition import GroupComposition
-from tasks.pairs import Pairs, another, is_scored
+from tasks.pairs import Pairs, another, is_scored, pairs_of_all_variables
 from tasks.sequences import Palindrome, Reverse
 from tasks.task import Examples, Task
 
@@ -202,3 +202,15 @@ def test_what_is_refused(make, message, monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as in use
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_all_variables_together_leave_out_those_without_pairs() -> None:
+    copy, parity = iteration.Copy(max_length=3), iteration.Parity(max_length=3)
+    assert pairs_of_all_variables(copy, 4).variable == "x_t+example"
+    together = pairs_of_all_variables(parity, 4)
+    assert together.variable == "x_t+s_t+example" and len(together) == 12
+    alone = parity.pairs("s_t", 4)
+    assert torch.equal(together.clean.tokens[4:8], alone.clean.tokens)
+    assert torch.equal(together.changed[4:8], alone.changed)
+    with pytest.raises(ValueError, match="it must be at least 1"):
+        pairs_of_all_variables(copy, 0)
