@@ -85,7 +85,7 @@ class Options:
     """Such as peak or polynomial; all of them if none is named."""
     out: Path = Path("tables")
     """Folder for the tables."""
-    pairs: int = 40
+    pairs: int = 10
     """Pairs of inputs for every variable of a task."""
     quiet: bool = False
     """Show no progress."""
@@ -164,8 +164,8 @@ def _effect(on: Setting, edges: list[Edge], beside: list[Edge] | None = None) ->
     return bool((with_edges - without).abs().max() > SMALL)
 
 
-def page(table: pd.DataFrame) -> str:
-    """Markdown: means over circuits of two columns, a row for each method and hardness."""
+def page(table: pd.DataFrame, n_pairs: int) -> str:
+    """Markdown: means over circuits of some columns, a row for each method and hardness."""
     kind = table["hardness"].where(table["hardness"] == TRACR, "least").astype(str)
     parts = []
     for column, title in PRINTED.items():
@@ -174,7 +174,9 @@ def page(table: pd.DataFrame) -> str:
         )
         printed = pd.DataFrame(means.reset_index().map(_cell))
         parts.append(f"## {title}\n\n{markdown(Table(column, printed))}")
-    return "\n".join(parts)
+    n_circuits = table["circuit"].nunique()
+    head = f"{n_circuits} circuits, {n_pairs} pairs for each variable of a task, metric {METRIC}.\n"
+    return "\n".join([head, *parts])
 
 
 def _cell(value: Any) -> str:
@@ -198,7 +200,7 @@ def benchmark(options: Options, show: Show) -> int:
     columns = ["circuit", "hardness", "edge", "reason"]
     files = {
         "circuit_benchmark.csv": table.to_csv(index=False),
-        "circuit_benchmark.md": page(table),
+        "circuit_benchmark.md": page(table, options.pairs),
         "circuit_missed.md": markdown(Table("missed", pd.DataFrame(lost, columns=columns))),
     }
     write_files(options.out, files)
