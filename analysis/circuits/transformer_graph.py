@@ -118,13 +118,22 @@ class _Forward:
     ) -> Float[Tensor, "row position output"]:
         """The logits, from the stream before block `start` if it is given."""
         model, n_layers = self.graph.model, self.graph.cfg.n_layers
+        stop = self._first_undisturbed()
         with _split(self.graph.cfg), model.hooks(fwd_hooks=list(self._hooks(start))):
             if stream is None:
-                end = model(tokens, stop_at_layer=n_layers)
+                end = model(tokens, stop_at_layer=stop)
             else:
-                end = model(stream, tokens=tokens, start_at_layer=start, stop_at_layer=n_layers)
+                end = model(stream, tokens=tokens, start_at_layer=start, stop_at_layer=stop)
+        if stop < n_layers:  # much faster where heads need no inputs and outputs of their own
+            end = model(end, tokens=tokens, start_at_layer=stop, stop_at_layer=n_layers)
         end = self._read(end[:, :, None], [UNEMBED], n_layers)[:, :, 0]
         return model(end, tokens=tokens, start_at_layer=n_layers)
+
+    def _first_undisturbed(self) -> int:
+        """The block from which on nobody's messages are changed, or of interest."""
+        if self.table is None or self.sent or UNEMBED in self.disturbed:
+            return self.graph.cfg.n_layers
+        return max((self.graph.block(name) + 1 for name in self.disturbed), default=0)
 
     def _hooks(self, start: int) -> Iterator[Hook]:
         if not start:
