@@ -17,6 +17,7 @@ FASTER = {
     "my_module:MyTask": "larger_last:LargerLast",
     "my_module:my_metric": "larger_last:attention_to_separator",
     "my_module": "larger_last",
+    "50": "4",  # pairs
 }
 
 

@@ -138,6 +138,7 @@ def labelled(
 
 
 def runs_of(direction: str) -> tuple[Which, Which]:
+    """The run that is disturbed, and the one that activations are from. Raises `ValueError`."""
     if direction not in RUNS:
         raise ValueError(
             f"direction is {direction!r}: it must be one of {', '.join(RUNS)}"
