@@ -17,11 +17,13 @@ setup: .venv/installed
 demo: setup
 	$(BIN)/interp demo --to demo
 
+# A process for each core, each with one thread: the networks are too small for more.
+test: export OMP_NUM_THREADS = 1
 test: setup
-	$(BIN)/python -m pytest -m "not slow and not gpu and not slurm"
+	$(BIN)/python -m pytest -n auto -m "not slow and not gpu and not slurm"
 
-test-all: setup
-	$(BIN)/python -m pytest
+test-all: test
+	$(BIN)/python -m pytest -m "slow or gpu or slurm"
 
 check: setup
 	$(BIN)/ruff check .

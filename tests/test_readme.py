@@ -36,7 +36,8 @@ def commands() -> list[list[str]]:
 
 def run(command: list[str]) -> int:
     if command[0] == "interp":
-        fewer = ["--steps", "30", "--checkpoints", "3"] if command[1] == "train" else []
+        is_trained = command[1] == "train" and "iteration_head" not in command
+        fewer = ["--steps", "30", "--checkpoints", "3"] if is_trained else []
         return main([*command[1:], *fewer, *(["--quiet"] if command[1] in QUIET else [])])
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as done:
         patch.setattr(sys, "argv", command[2:])
