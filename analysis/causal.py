@@ -10,23 +10,28 @@ import torch
 import xarray as xr
 
 from analysis.circuits import (
+    EdgeScores,
     against_truth,
     circuit_curve,
-    edge_scores,
     ranked,
     setting,
 )
+from analysis.circuits.scores import score
 from analysis.circuits.setting import Setting
+from analysis.circuits.truth import NoRankingError
 from analysis.patching import sweep
 from analysis.patching.sites import short_name
+from analysis.plots.attention import attention_html, attention_patterns, named_tokens
 from analysis.plots.circuit import circuit_figure
 from analysis.plots.circuit_curves import circuit_curves_figure
-from analysis.plots.page import page
+from analysis.plots.page import html_page, page
 from analysis.plots.patching import patching_figure
+from interp.arguments import complain
 from interp.known_circuit import known_circuit
 from interp.models.config import CompiledConfig, IterationHeadConfig
 from interp.models.graph import Edge
 from interp.models.partial import Network
+from interp.models.transformer import TaskTransformer
 from interp.models.true_circuit import Kind
 from interp.runs.run import Run
 from tasks.atomic import atomic_path
@@ -54,7 +59,8 @@ def write_patching(
     """Patch every layer, head and position of some hook points, those of `SWEPT` if none is named.
 
     Writes `patching.csv` (a row for each cell), `patching.nc` (the metric of every pair in every
-    cell, to be read by xarray) and `patching.html`.
+    cell, to be read by xarray) and `patching.html`; of a transformer also `attention.html`, where
+    its heads look in the first clean input.
 
     Raises `ValueError` as `analysis.patching.sweep` does.
     """
@@ -75,6 +81,14 @@ def write_patching(
     places = [axis for axis in ("hook", "layer", "head", "position") if axis in table]
     rest = [column for column in table if column not in places]
     _write(folder, "patching", table.loc[:, [*places, *rest]], xr.Dataset(arrays), about, figures)
+    if isinstance(model, TaskTransformer):
+        _write_text(folder / "attention.html", _attention_page(run, model, pairs))
+
+
+def _attention_page(run: Run, model: TaskTransformer, pairs: Pairs) -> str:
+    tokens, names = named_tokens(run.recipe.task, pairs.clean.tokens[0])
+    title = f"{run.name}: attention on a clean input"
+    return html_page(title, attention_html(attention_patterns(model, tokens), names, title=title))
 
 
 def _swept(model: Any) -> list[str]:
@@ -100,13 +114,13 @@ def write_circuit(
     Writes `circuit.csv` (a row for each edge; of a network that was made and not trained, with
     what the edge truly is), `circuit.nc` (the score of every pair and edge), `curve.csv`
     (faithfulness, completeness and minimality by the number of edges), `truth.csv` (how well the
-    method finds a circuit that is known) and `circuit.html`, which draws `n_edges` edges: if not
-    given, as few as are `FAITHFUL`.
+    method finds a circuit that is known, unless the pairs leave nothing to judge it by) and
+    `circuit.html`, which draws `n_edges` edges: if not given, as few as are `FAITHFUL`.
 
     Raises `ValueError` as `edge_scores` does, and for more edges than there are.
     """
-    scores = edge_scores(model, pairs, metric, method=method, ablation=ablation, seed=seed)
     on = setting(model, pairs, metric, ablation, seed=seed)
+    scores = score(on, method)
     ranking = ranked(scores.edges, scores.magnitude)
     curve = circuit_curve(on, ranking)
     n_drawn = _fewest(curve) if n_edges is None else n_edges
@@ -114,9 +128,9 @@ def write_circuit(
         raise ValueError(f"{n_drawn} edges are to be drawn: the network has {len(ranking)}")
     kinds, table = _known_kinds(run, pairs), scores.frame()
     if kinds:
-        table["truth"] = [kinds[edge] for edge in ranking]
-        found = against_truth(scores.edges, scores.magnitude, kinds)
-        _write_text(folder / "truth.csv", pd.DataFrame([found]).to_csv(index=False))
+        named = {str(edge): kind for edge, kind in kinds.items()}
+        table["truth"] = [named[edge] for edge in table["edge"]]
+        _write_truth(folder / "truth.csv", scores, kinds)
     about = f"{run.name}: {method}, {ablation}, {pairs.variable} differs"
     drawn = circuit_figure(scores, ranking[:n_drawn], title=about, kinds=kinds)
     figures = {"circuit": drawn, "curve": _curve_figure(on, method, curve, about)}
@@ -127,6 +141,16 @@ def write_circuit(
     )
     _write_text(folder / "curve.csv", curve.to_csv(index=False))
     _write(folder, "circuit", table, xr.Dataset({"score": values}), about, figures)
+
+
+def _write_truth(path: Path, scores: EdgeScores, kinds: Mapping[Edge, Kind]) -> None:
+    try:
+        found = against_truth(scores.edges, scores.magnitude, kinds)
+    except NoRankingError as error:
+        path.unlink(missing_ok=True)  # of other pairs
+        complain(f"{path} is left out: {error}")
+        return
+    _write_text(path, pd.DataFrame([found]).to_csv(index=False))
 
 
 def _fewest(curve: pd.DataFrame) -> int:

@@ -60,8 +60,13 @@ def circuit_curve(
 
 
 def area(curve: pd.DataFrame, column: str = "faithfulness") -> float:
-    """The area under a column of a curve, over the share of the edges that are in the circuit."""
+    """The area under a column of a curve, over the share of the edges that are in the circuit.
+
+    NaN where the column is.
+    """
     known = curve.dropna(subset=[column])
+    if known.empty:
+        return float("nan")
     return float(np.trapezoid(known[column], known["edges"] / curve["edges"].max()))
 
 

@@ -112,11 +112,13 @@ class ModelGraph(ABC):
         table = len(run.tokens) * len(self.senders) * len(self.receivers) * run.logits.itemsize
         return max(1, BATCH_BYTES // (4 * messages + table))
 
-    def _table(self, weights: Float[Tensor, "row edge"]) -> Float[Tensor, "row sender receiver"]:
+    def _table(
+        self, weights: Float[Tensor, "cell example_or_1 edge"]
+    ) -> Float[Tensor, "cell example_or_1 sender receiver"]:
         """The weights, and 0 where there is no edge."""
         shape = len(self.senders), len(self.receivers)
-        table = weights.new_zeros(len(weights), shape[0] * shape[1])
-        return table.index_copy(1, self._flat.to(weights.device), weights).unflatten(1, shape)
+        table = weights.new_zeros(*weights.shape[:2], shape[0] * shape[1])
+        return table.index_copy(2, self._flat.to(weights.device), weights).unflatten(2, shape)
 
 
 def model_graph(model: Module) -> ModelGraph:

@@ -102,10 +102,17 @@ def edge_scores(
     Raises:
         ValueError: there is no such method, metric or ablation, or the network has no graph.
     """
+    return score(setting(model, pairs, metric, ablation, seed=seed), method)
+
+
+def score(on: Setting, method: str = "exact") -> EdgeScores:
+    """Score every edge in a setting: `edge_scores` where there is one already.
+
+    Raises `ValueError` when there is no such method.
+    """
     if method not in METHODS:
         raise ValueError(
             f"there is no method {method!r}: there are {', '.join(METHODS)}"
             f"{nearest(method, METHODS)}"
         )
-    on = setting(model, pairs, metric, ablation, seed=seed)
-    return EdgeScores(on.graph.edges, METHODS[method](on).detach(), method, ablation)
+    return EdgeScores(on.graph.edges, METHODS[method](on).detach(), method, on.ablation)

@@ -23,6 +23,8 @@ class Setting:
     """Of the clean inputs."""
     other: Writes
     """What a cut edge carries."""
+    ablation: str
+    """How that is called."""
     reference: Reference
     metric: Metric
 
@@ -78,4 +80,4 @@ def setting(
         other = graph.record(found.pairs.corrupted.tokens).writes
     else:
         other = replacements(run.writes, is_token(model, run.tokens), ablation, seed)
-    return Setting(graph, run, other, found, named_metric(metric))
+    return Setting(graph, run, other, ablation, found, named_metric(metric))

@@ -1,5 +1,6 @@
 """How well scores find a circuit that is known."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,6 +12,10 @@ from interp.models.true_circuit import Kind
 
 NOTHING = 1e-6
 """An edge is found if its score is above this share of the largest."""
+
+
+class NoRankingError(ValueError):
+    """A circuit that no ranking of its edges can be judged by."""
 
 
 def against_truth(
@@ -29,7 +34,7 @@ def against_truth(
         precision, recall: of the edges that are found at all.
 
     Raises:
-        ValueError: no edge is variable, or none is absent.
+        NoRankingError: no edge is variable, or none is absent.
     """
     from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -40,7 +45,7 @@ def against_truth(
     score = scores.double().cpu().numpy()
     ranked, everywhere = is_judged & is_live, is_judged
     if len(set(is_variable[ranked])) < 2:
-        raise ValueError(
+        raise NoRankingError(
             f"{is_variable.sum()} of {ranked.sum()} edges are variable: a ranking needs some that "
             "are and some that are not"
         )
@@ -54,6 +59,37 @@ def against_truth(
         "average_precision": float(average_precision_score(true, given)),
         "precision": float(true[found].mean()) if found.any() else 0.0,
         "recall": float(found[true].mean()),
+    }
+
+
+def nodes_against_truth(
+    scores: Mapping[str, float], kinds: Mapping[Edge, Kind]
+) -> dict[str, float]:
+    """Are the nodes of variable edges ranked before those that do nothing?
+
+    A node is positive if it is an end of a variable edge, and negative if it is live by no edge at
+    all. Ends of constant edges alone count as neither.
+
+    Args:
+        scores: of every node, see `EdgeScores.nodes`.
+        kinds: what the edges truly are.
+
+    Returns:
+        node_auroc, node_average_precision: as of edges; NaN where no node is positive, or none is
+            negative.
+    """
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    variable = {node_of(end) for edge, kind in kinds.items() if kind == "variable" for end in edge}
+    constant = live_nodes(kinds) - variable
+    true = [node in variable for node in scores if node not in constant]
+    given = [score for node, score in scores.items() if node not in constant]
+    is_ranking = len(set(true)) == 2
+    return {
+        "node_auroc": float(roc_auc_score(true, given)) if is_ranking else math.nan,
+        "node_average_precision": (
+            float(average_precision_score(true, given)) if is_ranking else math.nan
+        ),
     }
 
 

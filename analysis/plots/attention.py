@@ -12,6 +12,7 @@ from analysis.plots.style import SEQUENTIAL, TEMPLATE
 from interp.models.graph import head_name
 from interp.models.transformer import TaskTransformer
 from tasks.iteration import IterationTask
+from tasks.task import Task
 
 PANEL = 430
 """Pixels of a head's height, with its names."""
@@ -25,11 +26,21 @@ Patterns = Mapping[str, Float[Tensor, "query key"]]
 def attention_figure(model: TaskTransformer, task: IterationTask, *, title: str) -> go.Figure:
     """Every head's attention on the first of the longest test sequences."""
     tokens = task.examples("test").tokens
-    lengths = task.encoding.lengths(tokens)
-    length = int(lengths.max())
-    example = tokens[int(lengths.argmax())][: task.layout.answer(length).stop]
-    names = _token_names(task, length, example.tolist())
+    example, names = named_tokens(task, tokens[int(task.encoding.lengths(tokens).argmax())])
     return patterns_figure(attention_patterns(model, example), names, title=title)
+
+
+def named_tokens(
+    task: Task, tokens: Int64[Tensor, "position"]
+) -> tuple[Int64[Tensor, "shown"], list[str]]:
+    """A sequence without what fills it up, and a name for each of its tokens."""
+    if isinstance(task, IterationTask):
+        length = int(task.encoding.lengths(tokens[None]))
+        tokens = tokens[: task.layout.answer(length).stop]
+        return tokens, _names_in_iteration(task, length, tokens.tolist())
+    if task.pad_token is not None:
+        tokens = tokens[tokens != task.pad_token]
+    return tokens, [task.vocabulary[token] for token in tokens.tolist()]
 
 
 @torch.no_grad()
@@ -104,7 +115,7 @@ def _panel(pattern: Float[Tensor, "query key"], names: Sequence[str]) -> go.Heat
     )
 
 
-def _token_names(task: IterationTask, length: int, tokens: list[int]) -> list[str]:
+def _names_in_iteration(task: IterationTask, length: int, tokens: list[int]) -> list[str]:
     """x1: 7, ..., s1: 7, ...; each name once."""
     answer = task.layout.answer(length)
     places = {t: f"x{t}: " for t in range(1, length + 1)}

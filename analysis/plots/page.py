@@ -13,6 +13,10 @@ def page(title: str, figures: Mapping[str, go.Figure]) -> str:
         figure.to_html(full_html=False, include_plotlyjs=script, config={"displaylogo": False})
         for figure, script in zip(figures.values(), scripts, strict=True)
     ]
+    return html_page(title, "\n".join(drawn))
+
+
+def html_page(title: str, body: str) -> str:
+    """An HTML page from what it shows."""
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title>'
-    body = "\n".join(drawn)
     return f"<!DOCTYPE html><html><head>{head}</head><body>\n{body}\n</body></html>\n"

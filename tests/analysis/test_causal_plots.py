@@ -18,6 +18,7 @@ from analysis.plots.attention import (
     attention_figure,
     attention_html,
     attention_patterns,
+    named_tokens,
     patterns_figure,
 )
 from analysis.plots.circuit import circuit_figure
@@ -26,7 +27,9 @@ from analysis.plots.patching import patching_figure
 from analysis.plots.style import COLORS, INK, MUTED
 from interp.models.graph import Edge, edges, node_of
 from interp.models.iteration_head import iteration_head
+from tasks.composition import GroupComposition
 from tasks.iteration import Parity
+from tasks.sequences import Palindrome
 
 SIZES = {"layer": 3, "head": 2, "position": 5, "cell": 4}
 
@@ -273,6 +276,20 @@ def test_every_head_has_a_panel_and_names_stand_on_the_left_alone():
         next(n for n in figure.layout.xaxis.ticktext if "x1" in n)
     )
     assert re.fullmatch("s.: . to x1: .", figure.data[1].text[-1][x1])
+
+
+def test_tokens_of_every_task_have_names_and_padding_is_left_out():
+    group = GroupComposition("C5", equals_token=True)
+    shown, names = named_tokens(group, torch.tensor([3, 1, 5]))
+    assert (shown.tolist(), names) == ([3, 1, 5], ["3", "1", "="])
+    palindrome = Palindrome("a,b", max_length=4)
+    shown, names = named_tokens(palindrome, palindrome.encoding.encode(["ab"], 5)[0])
+    assert (shown.tolist(), names) == ([2, 0, 1], ["BOS", "a", "b"])
+    tokens = PARITY.examples("all").tokens
+    for row in tokens:
+        shown, names = named_tokens(PARITY, row)
+        assert len(names) == len(shown) == 2 * int(PARITY.encoding.lengths(row[None])) + 2
+        assert names[-1].startswith(f"s{len(names) // 2 - 1}: ")
 
 
 def test_panels_without_one_below_say_what_they_show():

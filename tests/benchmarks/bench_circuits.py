@@ -12,12 +12,12 @@ import statistics
 import time
 import warnings
 from functools import partial
+from typing import Any
 
 import torch
 from bench_patching import deep, random_pairs
 
 from analysis.circuits import edge_scores, model_graph
-from analysis.circuits.transformer_graph import SPLIT
 from analysis.patching.metrics import logit_difference, reference
 from interp.models.graph import UNEMBED
 from interp.models.transformer import TaskTransformer
@@ -40,8 +40,8 @@ def loop(model: TaskTransformer, pairs: Pairs) -> torch.Tensor:
     graph, found = model_graph(model), reference(model, pairs)
     clean, corrupted = (graph.record(part.tokens) for part in (pairs.clean, pairs.corrupted))
     effects = []
-    for name in SPLIT:
-        setattr(model.cfg, name, True)
+    model.set_use_split_qkv_input(True)
+    model.set_use_hook_mlp_in(True)
     for sender, receiver in graph.edges:
         change = corrupted.writes[sender] - clean.writes[sender]
         node, _, x = receiver.partition(".")
@@ -49,11 +49,11 @@ def loop(model: TaskTransformer, pairs: Pairs) -> torch.Tensor:
         point = f"blocks.{layer}.hook_{x}_input" if x else f"blocks.{layer}.hook_mlp_in"
         if receiver == UNEMBED:
             point = f"blocks.{layer - 1}.hook_resid_post"
-        hooks = [(point, partial(shift, change=change, head=head))]
+        hooks: list[Any] = [(point, partial(shift, change=change, head=head))]
         logits = model.run_with_hooks(pairs.clean.tokens, fwd_hooks=hooks)
         effects.append(logit_difference(logits, found) - logit_difference(found.clean, found))
-    for name in SPLIT:
-        setattr(model.cfg, name, False)
+    model.set_use_split_qkv_input(False)
+    model.set_use_hook_mlp_in(False)
     return torch.stack(effects, dim=1)
 
 

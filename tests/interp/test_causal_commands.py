@@ -5,8 +5,11 @@ import pytest
 import xarray as xr
 
 from analysis.circuits import edge_scores
+from analysis.circuits.transformer_graph import TransformerGraph
 from analysis.patching import sweep
 from interp.cli import main
+from interp.known_circuit import known_circuit
+from interp.models.transformer import TaskTransformer
 from interp.runs.run import Run
 from tasks.pairs import joined
 
@@ -50,6 +53,7 @@ def test_patching_writes_what_the_sweep_measured(made, capsys):
         assert len(rows) == found.effect.size
         assert rows["effect"].to_numpy() == pytest.approx(found.effect.values.ravel(), abs=1e-6)
     assert "plotly" in (folder / "patching.html").read_text().lower()
+    assert (folder / "attention.html").exists() == isinstance(run.model(), TaskTransformer)
 
 
 def test_a_circuit_is_written_with_its_scores_its_curve_and_the_truth_if_known(made):
@@ -71,6 +75,42 @@ def test_a_circuit_is_written_with_its_scores_its_curve_and_the_truth_if_known(m
     if is_known:
         assert pd.read_csv(folder / "truth.csv")["auroc"].item() == 1
         assert set(table.loc[table["truth"] == "absent", "magnitude"].round(4)) == {0}
+        kinds = known_circuit(task, pairs).kinds
+        assert dict(zip(table["edge"], table["truth"], strict=True)) == {
+            str(edge): kind for edge, kind in kinds.items()
+        }
+
+
+@pytest.fixture
+def peak(tmp_path):
+    """Compiled for two tokens at most, none of which can be dominant: nothing is variable."""
+    flags = ["--vocab", "0,1", "--max-length", "2", "--to", str(tmp_path), "--check-random", "1"]
+    assert main(["compile", "dominant_peak", *flags]) == 0
+    return tmp_path
+
+
+def test_a_truth_that_cannot_be_ranked_is_left_out(peak, capsys):
+    folder = peak / "causal" / "circuit_exact_corrupted_example_step_0000000"
+    folder.mkdir(parents=True)
+    (folder / "truth.csv").write_text("of other pairs")
+    asked = ["circuit", str(peak), "--variable", "example", *QUICK, "--metric", "margin"]
+    assert main(asked) == 0
+    errors = capsys.readouterr().err
+    assert "truth.csv is left out: 0 of" in errors and errors.count("\n") == 1
+    written = {path.name for path in folder.iterdir()}
+    assert written == {"circuit.csv", "circuit.nc", "circuit.html", "curve.csv"}
+    assert set(pd.read_csv(folder / "circuit.csv")["truth"]) <= {"constant", "absent"}
+
+
+def test_the_network_runs_undisturbed_once_for_each_side_of_the_pairs(peak, monkeypatch):
+    def record(graph, tokens):
+        recorded.append(tokens)
+        return original(graph, tokens)
+
+    recorded, original = [], TransformerGraph.record
+    monkeypatch.setattr(TransformerGraph, "record", record)
+    assert main(["circuit", str(peak), "--variable", "example", *QUICK]) == 0
+    assert len(recorded) == 2
 
 
 @pytest.mark.parametrize(

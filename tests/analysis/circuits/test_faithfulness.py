@@ -86,6 +86,7 @@ def test_where_cutting_everything_changes_nothing_there_are_no_shares(gelu):
     model, pairs = gelu
     on = setting(model, pairs, lambda logits, reference: torch.zeros(len(logits)))
     assert all(math.isnan(value) for value in evaluate_circuit(on, on.graph.edges).values())
+    assert math.isnan(area(circuit_curve(on, on.graph.edges)))
 
 
 def test_an_edge_that_does_not_exist(gelu):

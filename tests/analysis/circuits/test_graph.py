@@ -1,5 +1,6 @@
 import pytest
 import torch
+from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from analysis.circuits import model_graph
 from interp.models.config import (
@@ -129,6 +130,113 @@ def test_an_edge_into_a_head_is_that_head_run_on_another_stream(edge):
     assert not close(expected, clean.logits)
 
 
+VARIANTS = {
+    "rotary": {"positional_embedding_type": "rotary"},
+    "alibi": {"positional_embedding_type": "alibi", "normalization_type": "LNPre"},
+    "LN": {"normalization_type": "LN", "use_qk_norm": True},
+    "RMS": {"normalization_type": "RMS", "attn_only": True},
+    "bounded": {"output_logits_soft_cap": 5.0, "attn_scores_soft_cap": 3.0, "clip_qkv": 1.5},
+}
+
+
+def variant(**options):
+    """Two layers of random weights in float64, biases and gains among them."""
+    cfg = {"normalization_type": None, "act_fn": "gelu", "d_mlp": 16} | options
+    model = HookedTransformer(
+        HookedTransformerConfig(
+            n_layers=2, d_model=12, n_heads=2, d_head=6, n_ctx=4, d_vocab=5, device="cpu",
+            dtype=torch.float64, init_weights=False, **cfg,
+        )
+    )  # fmt: skip
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.5, generator=generator)
+    return model
+
+
+def written(model, tokens):
+    """What every sender writes, by the hooks of TransformerLens."""
+    model.set_use_attn_result(True)
+    _, cache = model.run_with_cache(tokens)
+    model.set_use_attn_result(False)
+    names = {"embed": "hook_embed", "pos_embed": "hook_pos_embed"}
+    names |= {f"MLP{layer}": f"blocks.{layer}.hook_mlp_out" for layer in range(2)}
+    found = {name: cache[point] for name, point in names.items() if point in cache}
+    for layer in range(2):
+        results = cache[f"blocks.{layer}.attn.hook_result"].unbind(dim=2)
+        found |= {f"L{layer}H{head}": result for head, result in enumerate(results)}
+    return found
+
+
+def run_with_input(model, tokens, receiver, change):
+    """The logits when a receiver reads the stream and a change, by the hooks of TransformerLens."""
+    node, _, x = receiver.partition(".")
+    layer = node.strip("LM P")[0]
+
+    def add(read, hook):
+        part = read[:, :, int(node[-1])] if x else read
+        part += change
+        return read
+
+    point = f"blocks.{layer}.hook_{x}_input" if x else f"blocks.{layer}.hook_mlp_in"
+    if receiver == "unembed":
+        point = "blocks.1.hook_resid_post"
+    model.set_use_split_qkv_input(True)
+    model.cfg.use_hook_mlp_in = True
+    logits = model.run_with_hooks(tokens, fwd_hooks=[(point, add)])
+    model.set_use_split_qkv_input(False)
+    model.cfg.use_hook_mlp_in = False
+    return logits
+
+
+@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
+def test_every_edge_is_a_run_with_another_input(options):
+    """Against TransformerLens alone, edge by edge."""
+    model = variant(**options)
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(5, (3, 4), generator=generator)
+    graph, clean = model_graph(model), written(model, tokens)
+    run = graph.record(tokens)
+    assert run.writes.keys() == set(graph.senders) == clean.keys()
+    assert all(close(run.writes[name], message) for name, message in clean.items())
+    change = {name: torch.randn(3, 4, 12, generator=generator).double() for name in clean}
+    other = {name: clean[name] + change[name] for name in clean}
+    for sender, receiver in graph.edges:
+        weights, start = one_hot(graph, Edge(sender, receiver)), graph.block(receiver)
+        found = graph.logits(run, weights, other, start=start)[0]
+        expected = run_with_input(model, tokens, receiver, change[sender])
+        assert close(found, expected), (sender, receiver)
+        assert not close(found, run.logits), (sender, receiver)
+
+
+@pytest.mark.parametrize("name", ["rotary", "alibi"])
+def test_positions_that_are_no_part_of_the_stream_are_no_sender(name):
+    graph = model_graph(variant(**VARIANTS[name]))
+    assert graph.stages[0] == ("embed",)
+    assert "pos_embed" not in graph.senders
+    with pytest.raises(ValueError, match="no edge 'pos_embed->unembed'"):
+        graph.index("pos_embed->unembed")
+
+
+def test_some_sent_messages_reach_all_that_read_them():
+    """Against the same heads patched by TransformerLens."""
+    model = variant(normalization_type="LN")
+    tokens = torch.randint(5, (2, 3, 4), generator=torch.Generator().manual_seed(0))
+    graph, other = model_graph(model), written(model, tokens[1])
+    nothing = torch.zeros(1, 1, len(graph.edges), dtype=torch.float64)
+    sent = {name: other[name][None] for name in ("L0H1", "MLP1")}
+    found = graph.logits(graph.record(tokens[0]), nothing, other, sent=sent)[0]
+
+    def put(tensor, hook):
+        tensor[:, :, 1] = other["L0H1"]
+        return tensor
+
+    model.set_use_attn_result(True)
+    model.add_hook("blocks.0.attn.hook_result", put)
+    model.add_hook("blocks.1.hook_mlp_out", lambda tensor, hook: other["MLP1"])
+    assert close(found, model(tokens[0]))
+
+
 def test_an_edge_through_a_norm_of_the_stream(decoder):
     """embed->unembed by hand: the stream at the end with another embedding and all else clean."""
     model, pairs = decoder
@@ -145,10 +253,17 @@ def test_an_edge_through_a_norm_of_the_stream(decoder):
 
 def test_the_network_is_left_as_it_was(decoder):
     model, pairs = decoder
-    before = {name: getattr(model.cfg, name) for name in ("use_attn_result", "use_hook_mlp_in")}
+    flags = "use_attn_result", "use_hook_mlp_in", "use_split_qkv_input"
+
+    def state():
+        hooks = [(*point._forward_hooks, *point._forward_pre_hooks) for point in model.modules()]
+        return [getattr(model.cfg, name) for name in flags], hooks
+
+    before = state()
     model_graph(model).record(pairs.clean.tokens)
-    assert before == {name: getattr(model.cfg, name) for name in before}
-    assert not any(point.fwd_hooks for point in model.hook_dict.values())
+    with pytest.raises(IndexError):
+        model_graph(model).record(pairs.clean.tokens + 10**6)
+    assert state() == before
 
 
 def test_unknown_edges_are_named_with_the_nearest(network):
@@ -162,3 +277,8 @@ def test_unknown_edges_are_named_with_the_nearest(network):
 def test_networks_without_a_graph_are_refused():
     with pytest.raises(ValueError, match="Linear has no graph"):
         model_graph(torch.nn.Linear(2, 2))
+
+
+def test_positions_that_enter_in_every_block_are_refused():
+    with pytest.raises(ValueError, match=r"HookedTransformer has no graph.*shortformer"):
+        model_graph(variant(positional_embedding_type="shortformer"))

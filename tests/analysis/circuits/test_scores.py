@@ -10,6 +10,7 @@ from analysis.circuits.attribution import (
     node_attribution,
 )
 from analysis.circuits.exact import exact
+from analysis.circuits.scores import score
 from interp.models.config import MLPConfig, TransformerConfig
 from interp.models.graph import node_of
 from tasks.composition import GroupComposition
@@ -134,6 +135,14 @@ def test_every_method_has_the_same_signature_and_result(gelu):
         assert max(scores.nodes().values()) == scores.magnitude.max().item()
     again = edge_scores(*gelu, method="random")
     assert torch.equal(again.values, scores.values)
+
+
+def test_a_setting_is_scored_as_its_network_is(gelu):
+    for method in METHODS:
+        given = edge_scores(*gelu, "margin", method=method, ablation="resample", seed=3)
+        found = score(setting(*gelu, "margin", "resample", seed=3), method)
+        assert torch.equal(found.values, given.values) and found.edges == given.edges
+        assert (found.method, found.ablation) == (method, "resample")
 
 
 def test_scores_are_ranked_by_size_and_not_by_their_signed_mean(gelu):

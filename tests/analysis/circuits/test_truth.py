@@ -1,7 +1,10 @@
+import math
+
 import pytest
 import torch
 
 from analysis.circuits import against_truth, missed
+from analysis.circuits.truth import nodes_against_truth
 from interp.models.graph import Edge
 
 EDGES = [
@@ -34,6 +37,20 @@ def test_ties_count_half_and_edges_without_effect_are_missed():
     assert found["auroc"] == (2 + 0.5 * 2) / 4
     assert found["recall"] == 0.5
     assert missed(EDGES, scores, KINDS) == [EDGES[3]]
+
+
+def test_nodes_of_variable_edges_are_judged_against_dead_ones():
+    # Of pos_embed all edges that are read are constant: it counts as neither.
+    scores = {"embed": 3.0, "pos_embed": 9.0, "L0H0": 1.0, "unembed": 5.0, "MLP0": 2.0}
+    found = nodes_against_truth(scores, KINDS)
+    assert found["node_auroc"] == 2 / 3  # MLP0 is above L0H0 alone
+    assert found["node_average_precision"] == pytest.approx((1 + 1 + 3 / 4) / 3)
+
+
+def test_without_dead_nodes_there_is_no_ranking_of_nodes():
+    kinds = {edge: kind for edge, kind in KINDS.items() if edge.receiver != "MLP0"}
+    scores = {"embed": 3.0, "pos_embed": 9.0, "L0H0": 1.0, "unembed": 5.0}
+    assert all(math.isnan(value) for value in nodes_against_truth(scores, kinds).values())
 
 
 def test_a_circuit_without_variable_edges_cannot_be_ranked():
