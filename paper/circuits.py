@@ -1,35 +1,36 @@
 """How well methods find circuits that are known: `python -m paper.circuits --out OUT`.
 
-Writes `circuit_benchmark.csv` (plain numbers, a row for each circuit, hardness, method and
-ablation), `circuit_benchmark.md` (means over circuits) and `circuit_missed.md` (the true edges that
+Writes plain numbers for each circuit, hardness and ablation:
+
+- `circuit_benchmark.csv`: how well each method ranks the true edges and nodes;
+- `circuit_faithfulness.csv`: of each method, the areas under the curves of faithfulness and
+  completeness, at the least hardness;
+- `circuit_truth.csv`: the faithfulness, completeness and minimality of the true circuit itself;
+
+and `circuit_benchmark.md` (all of it over circuits) and `circuit_missed.md` (the true edges that
 exact patching does not find, and why).
 """
 
 import sys
-import time
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from tyro.conf import Positional
 
-from analysis.circuits import METHODS, EdgeScores, against_truth, missed, setting
-from analysis.circuits.setting import Setting
 from interp.arguments import UsageError
 from interp.known_circuit import known_circuit
-from interp.models.graph import Edge, node_of
 from interp.models.iteration_head import GAP, iteration_head
-from interp.models.partial import Network
-from interp.models.true_circuit import Circuit
 from interp.progress import Show, progress
 from interp.rasp import compile_task
+from paper.circuit_rows import METRIC, Known, Rows, rows
 from paper.command import refuse_unknown, run_module
 from paper.tables import Table, markdown, write_files
 from tasks.iteration import Copy, GroupProduct, IterationTask, Mixed, Parity, Polynomial
-from tasks.pairs import Pairs, pairs_of_all_variables
+from tasks.pairs import pairs_of_all_variables
 from tasks.sequences import (
     DominantPeak,
     Fraction,
@@ -62,19 +63,23 @@ TRACR = 100.0
 HARDNESS = (None, TRACR)
 """Of compiled programs: the least that keeps their leakage within 1e-6, and tracr's, which is that
 of iteration heads too."""
-ABLATIONS = ("corrupted", "zero", "mean", "position_mean", "resample")
-METRIC = "margin"
-"""Linear in the logits, and moved by any answer that changes."""
 PRINTED = {
     "auroc": "AUROC, variable against absent edges among live nodes",
     "auroc_all_nodes": "AUROC with dead nodes",
     "average_precision": "Average precision",
+    "node_auroc": "AUROC of nodes",
+    "node_average_precision": "Average precision of nodes",
     "recall": "Share of the variable edges that are found at all",
     "seconds": "Seconds a circuit",
 }
-"""Columns of the table on the page, each a mean over circuits."""
-SMALL = 1e-5
-"""Changes of the metric up to this are leakage."""
+"""Columns of the benchmark on the page, each a mean over circuits."""
+AREAS = {
+    "faithfulness": "Faithfulness: area under the curve over the share of edges",
+    "completeness": "Completeness: area under the curve",
+}
+"""The same, of the circuits of the highest scores."""
+QUALITIES = ["faithfulness", "completeness", "minimality"]
+"""Of a circuit."""
 
 
 @dataclass(frozen=True)
@@ -89,17 +94,6 @@ class Options:
     """Pairs of inputs for every variable of a task."""
     quiet: bool = False
     """Show no progress."""
-
-
-@dataclass(frozen=True, eq=False)
-class Known:
-    """A network, pairs, and which of its edges carry what on these."""
-
-    name: str
-    hardness: float
-    model: Network
-    pairs: Pairs
-    truth: Circuit
 
 
 def known(name: str, n_pairs: int) -> Iterator[Known]:
@@ -119,64 +113,31 @@ def known(name: str, n_pairs: int) -> Iterator[Known]:
         yield Known(name, max(compiled.gaps), compiled.model, pairs, truth)
 
 
-def rows(circuit: Known) -> Iterator[dict[str, Any]]:
-    """The scores of every method under every ablation."""
-    for ablation in ABLATIONS:
-        on = setting(circuit.model, circuit.pairs, METRIC, ablation)
-        for method, score in METHODS.items():
-            begin = time.perf_counter()
-            scores = EdgeScores(on.graph.edges, score(on).detach(), method, ablation)
-            seconds = time.perf_counter() - begin
-            yield {
-                "circuit": circuit.name,
-                "hardness": circuit.hardness,
-                "method": method,
-                "ablation": ablation,
-                **against_truth(scores.edges, scores.magnitude, circuit.truth.kinds),
-                "seconds": seconds,
-            }
-
-
-def missed_rows(circuit: Known) -> Iterator[dict[str, Any]]:
-    """The variable edges that exact patching of the corrupted messages does not find."""
-    on = setting(circuit.model, circuit.pairs, METRIC)
-    magnitude = EdgeScores(on.graph.edges, METHODS["exact"](on), "exact", "corrupted").magnitude
-    for edge in missed(on.graph.edges, magnitude, circuit.truth.kinds):
-        label = {"circuit": circuit.name, "hardness": circuit.hardness, "edge": str(edge)}
-        yield label | {"reason": why_missed(on, edge, circuit.truth.edges("variable"))}
-
-
-def why_missed(on: Setting, edge: Edge, variable: list[Edge]) -> str:
-    """Why cutting an edge alone changes no answer, though it carries a variable."""
-    node = node_of(edge.receiver)
-    if not _effect(on, [e for e in variable if e.sender == node]) and node in on.graph.senders:
-        return f"unreachable: no answer changes with what {node} writes"
-    for other in variable:
-        if other != edge and _effect(on, [edge, other], beside=[other]):
-            return f"redundant: it matters where {other} is cut too"
-    return f"saturated: on every pair {edge.receiver} does the same with either message"
-
-
-def _effect(on: Setting, edges: list[Edge], beside: list[Edge] | None = None) -> bool:
-    """Whether any example changes when edges are cut, compared with others cut."""
-    weights = torch.stack([on.graph.weights(edges), on.graph.weights(beside or [])])
-    with_edges, without = on.cut(weights)
-    return bool((with_edges - without).abs().max() > SMALL)
-
-
-def page(table: pd.DataFrame, n_pairs: int) -> str:
-    """Markdown: means over circuits of some columns, a row for each method and hardness."""
-    kind = table["hardness"].where(table["hardness"] == TRACR, "least").astype(str)
-    parts = []
+def page(tables: dict[str, pd.DataFrame], n_pairs: int) -> str:
+    """Markdown: over circuits, a row for each method and hardness, a column for each ablation."""
+    benchmark = tables["benchmark"]
+    n_circuits = benchmark["circuit"].nunique()
+    n_judged = benchmark.dropna(subset="node_auroc")["circuit"].nunique()
+    parts = [
+        f"{n_circuits} circuits, {n_pairs} pairs for each variable of a task, metric {METRIC}. "
+        f"Nodes are judged in {n_judged} of them: in the others none is dead.\n"
+    ]
+    least = benchmark["hardness"].where(benchmark["hardness"] == TRACR, "least").astype(str)
+    by_hardness = benchmark.assign(hardness=least)
     for column, title in PRINTED.items():
-        means = table.assign(hardness=kind).pivot_table(
-            column, ["hardness", "method"], "ablation", sort=False
-        )
-        printed = pd.DataFrame(means.reset_index().map(_cell))
-        parts.append(f"## {title}\n\n{markdown(Table(column, printed))}")
-    n_circuits = table["circuit"].nunique()
-    head = f"{n_circuits} circuits, {n_pairs} pairs for each variable of a task, metric {METRIC}.\n"
-    return "\n".join([head, *parts])
+        parts.append(_section(title, by_hardness, column, ["hardness", "method"]))
+    for column, title in AREAS.items():
+        parts.append(_section(title, tables["faithfulness"], column, ["method"]))
+    qualities = tables["truth"].melt(["kinds", "ablation"], QUALITIES, "quality")
+    title = "The true circuit by itself, the lowest of all"
+    parts.append(_section(title, qualities, "value", ["kinds", "quality"], "min"))
+    return "\n".join(parts)
+
+
+def _section(title: str, table: pd.DataFrame, column: str, by: list[str], how: str = "mean") -> str:
+    over = table.pivot_table(column, by, "ablation", sort=False, aggfunc=how)
+    printed = pd.DataFrame(over.reset_index().map(_cell))
+    return f"## {title}\n\n{markdown(Table(column, printed))}"
 
 
 def _cell(value: Any) -> str:
@@ -189,19 +150,24 @@ def benchmark(options: Options, show: Show) -> int:
         raise UsageError(f"--pairs is {options.pairs}: it must be at least 1")
     refuse_unknown("circuit", options.circuits, TASKS)
     names = options.circuits or tuple(TASKS)
-    found, lost = [], []
+    found: dict[str, Rows] = defaultdict(list)
     for done, name in enumerate(names):
         show("circuits", done, len(names), name)
-        for circuit in known(name, options.pairs):
-            found += rows(circuit)
-            lost += missed_rows(circuit)
+        for i, circuit in enumerate(known(name, options.pairs)):
+            for table, some in rows(circuit, with_areas=i == 0).items():
+                found[table] += some
     show("circuits", len(names), len(names), "")
-    table = pd.DataFrame(found)
+    tables = {name: pd.DataFrame(some) for name, some in found.items()}
+    tables["benchmark"] = tables["benchmark"].astype({"edges": int, "positives": int})
     columns = ["circuit", "hardness", "edge", "reason"]
     files = {
-        "circuit_benchmark.csv": table.to_csv(index=False),
-        "circuit_benchmark.md": page(table, options.pairs),
-        "circuit_missed.md": markdown(Table("missed", pd.DataFrame(lost, columns=columns))),
+        f"circuit_{name}.csv": tables[name].to_csv(index=False)
+        for name in ("benchmark", "faithfulness", "truth")
+    }
+    lost = Table("missed", pd.DataFrame(found["missed"], columns=columns))
+    files |= {
+        "circuit_benchmark.md": page(tables, options.pairs),
+        "circuit_missed.md": markdown(lost),
     }
     write_files(options.out, files)
     print(*(options.out / name for name in files), sep="\n")

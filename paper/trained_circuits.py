@@ -3,7 +3,7 @@
 `python -m paper.trained_circuits --to RUNS --out OUT` trains what is missing in RUNS, and writes
 to OUT
 
-- `group_patching.csv`: of transformers on a cyclic group, along training, by how much
+- `group_patching.csv` and `.svg`: of transformers on a cyclic group, along training, by how much
   the answer follows each position of the residual stream and each head;
 - `iteration_edges.csv` and `palindrome_edges.csv`: every edge of trained networks, beside those of
   the network of equal shape that is set by hand or compiled;
@@ -23,8 +23,7 @@ from torch import Tensor
 
 from analysis.circuits import ModelGraph, against_truth, setting
 from analysis.circuits.exact import exact
-from analysis.patching import sweep
-from interp.arguments import parse_seeds
+from interp.arguments import complain, parse_seeds
 from interp.known_circuit import known_circuit
 from interp.models.config import (
     CompiledConfig,
@@ -39,6 +38,8 @@ from interp.runs.recipe import AdamW, Recipe, Schedule
 from interp.runs.run import Run
 from paper.chain_of_thought.averages import mean_and_sd
 from paper.command import run_module
+from paper.figures import write_static
+from paper.group_patching import group_figure, group_page, patched_along_training
 from paper.tables import Table, markdown, write_files
 from tasks.composition import GroupComposition
 from tasks.iteration import Polynomial
@@ -87,35 +88,6 @@ class Options:
     """Show no progress."""
 
 
-def patched_along_training(run: Run) -> pd.DataFrame:
-    """By how much the answer follows parts of a group transformer, at every checkpoint.
-
-    Rows of step, variable (the operand that differs), site (a position of the residual stream
-    before the block, a head at the last position, or the MLP there), and effect: the share of the
-    gap between both runs. Corrupted activations go into the clean run.
-    """
-    rows = []
-    for step in run.steps:
-        model: Any = run.model(step)
-        for variable in ("first", "second"):
-            pairs = run.recipe.task.pairs(variable, N_PAIRS)
-            found = {hook: sweep(model, pairs, hook).normalised for hook in SITES}
-            for hook, names in SITES.items():
-                last = found[hook].isel(layer=0)
-                values = last if hook == "resid_pre" else last.isel(position=-1)
-                for name, value in zip(names, values.values.reshape(-1), strict=True):
-                    rows.append({"step": step, "variable": variable, "site": name, "effect": value})
-    return pd.DataFrame(rows)
-
-
-SITES = {
-    "resid_pre": ("position a", "position b", "position ="),
-    "z": ("L0H0", "L0H1"),
-    "mlp_out": ("MLP0",),
-}
-"""Hook points, and the names of what is patched there; heads and MLP at the last position."""
-
-
 def beside_made(runs: Sequence[Run], made: ModelConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The edges of trained networks and of one that is made, and how alike they are.
 
@@ -159,18 +131,6 @@ def edges_page(table: pd.DataFrame) -> str:
     return markdown(Table("edges", pd.DataFrame(rows)))
 
 
-def group_page(table: pd.DataFrame) -> str:
-    """Means over seeds: a row for each step, a column for each operand and part.
-
-    Before the block an operand is at its own position alone, at every step: that is not printed.
-    """
-    parts = table.loc[~table["site"].isin(SITES["resid_pre"])]
-    cells = parts.groupby(["step", "variable", "site"], sort=False)["effect"].apply(mean_and_sd)
-    wide = cells.unstack(["variable", "site"])
-    wide.columns = [f"{site}, {variable} differs" for variable, site in wide.columns]
-    return markdown(Table("group", wide.reset_index()))
-
-
 def write_tables(options: Options, show: Show) -> None:
     """Train, intervene and write; the work of `python -m paper.trained_circuits`."""
 
@@ -180,12 +140,13 @@ def write_tables(options: Options, show: Show) -> None:
 
     group = pd.concat(
         [
-            patched_along_training(run).assign(seed=run.recipe.init_seed)
+            patched_along_training(run, N_PAIRS).assign(seed=run.recipe.init_seed)
             for run in trained(GROUP, "group")
         ]
     )
     files = {"group_patching.csv": group.to_csv(index=False)}
-    parts = ["## A transformer on C31, along training", group_page(group)]
+    picture = "![Effects by step](group_patching.svg)"
+    parts = ["## A transformer on C31, along training", picture, group_page(group)]
     twins = {
         "iteration": (ITERATION, IterationHeadConfig()),
         "palindrome": (palindrome(), CompiledConfig()),
@@ -202,6 +163,11 @@ def write_tables(options: Options, show: Show) -> None:
     files["trained_circuits.md"] = "\n\n".join(parts)
     write_files(options.out, files)
     print(*(options.out / name for name in files), sep="\n")
+    figure = group_figure(group, "Where the answer of a transformer on C31 comes from")
+    try:
+        write_static({options.out / "group_patching": figure})
+    except RuntimeError as error:
+        complain(error)
 
 
 def _work(options: Options) -> int:

@@ -4,38 +4,68 @@ import pandas as pd
 import pytest
 import torch
 
+import paper.circuit_rows
 import paper.circuits
 from analysis.circuits import METHODS, setting
 from interp.models.graph import Edge
-from paper.circuits import ABLATIONS, Options, known, why_missed
+from paper.circuit_rows import why_missed
+from paper.circuits import Options, known
 from paper.command import run_module
 from tasks.iteration import Parity
 from tasks.sequences import Histogram, Peak
 
-
-@pytest.fixture
-def small(monkeypatch):
-    tasks = {"histogram": Histogram("a..c", max_length=3), "parity": Parity(max_length=3)}
-    monkeypatch.setattr(paper.circuits, "TASKS", tasks)
+ABLATIONS = ("corrupted", "mean")
+QUICK = {name: METHODS[name] for name in ("exact", "eap", "random")}
 
 
-def test_the_table_has_a_row_for_every_method_ablation_and_hardness(small, tmp_path):
-    given = ["--pairs", "8", "--out", str(tmp_path), "--quiet"]
-    assert run_module(Options, "paper.circuits", paper.circuits._work, given) == 0
-    table = pd.read_csv(tmp_path / "circuit_benchmark.csv")
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The folder of the tables of two circuits."""
+    tasks = {"histogram": Histogram("a..c", max_length=3), "parity": Parity(max_length=2)}
+    folder = tmp_path_factory.mktemp("tables")
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(paper.circuits, "TASKS", tasks)
+        changed.setattr(paper.circuit_rows, "METHODS", QUICK)
+        changed.setattr(paper.circuit_rows, "ABLATIONS", ABLATIONS)
+        changed.setattr(paper.circuit_rows, "N_DRAWS", 10)
+        changed.setattr(paper.circuit_rows, "N_CURVES", 2)
+        given = ["--pairs", "6", "--out", str(folder), "--quiet"]
+        assert run_module(Options, "paper.circuits", paper.circuits._work, given) == 0
+    return folder
+
+
+def test_the_table_has_a_row_for_every_method_ablation_and_hardness(written):
+    table = pd.read_csv(written / "circuit_benchmark.csv")
     assert list(table)[:6] == ["circuit", "hardness", "method", "ablation", "edges", "positives"]
-    assert len(table) == 3 * len(METHODS) * len(ABLATIONS)  # histogram in two hardness values
+    assert len(table) == 3 * len(QUICK) * len(ABLATIONS)  # histogram in two hardness values
     exact = table.query("method == 'exact' and ablation == 'corrupted'")
     assert (exact["auroc"] == 1).all() and (exact["average_precision"] > 1 - 1e-9).all()
     noise = table.query("method == 'random'")
-    assert (noise["auroc"] < 1).any()
-    pages = (tmp_path / "circuit_benchmark.md").read_text()
+    assert noise["auroc"].to_numpy() == pytest.approx(0.5, abs=0.15)  # the mean of many draws
+    pages = (written / "circuit_benchmark.md").read_text()
     assert "## AUROC" in pages and "| least | exact | 1.000 |" in pages
-    missed = (tmp_path / "circuit_missed.md").read_text().splitlines()
+    is_judged = table["node_auroc"].notna()
+    assert set(table.loc[is_judged, "circuit"]) == {"histogram"} and is_judged.any()
+    assert "Nodes are judged in 1 of them" in pages
+
+
+def test_circuits_of_the_highest_scores_and_the_true_one_are_run(written):
+    curves = pd.read_csv(written / "circuit_faithfulness.csv")
+    assert len(curves) == 2 * len(QUICK) * len(ABLATIONS)  # at the least hardness
+    areas = curves.pivot_table("faithfulness", ["circuit", "ablation"], "method")
+    assert (areas["exact"] > areas["random"]).all()
+    truth = pd.read_csv(written / "circuit_truth.csv")
+    assert len(truth) == 3 * 2 * len(ABLATIONS)
+    read = truth.query("kinds == 'variable and constant'")
+    assert read[["faithfulness", "completeness"]].to_numpy() == pytest.approx(1, abs=1e-3)
+    moved = truth.query("kinds == 'variable' and ablation == 'corrupted'")
+    assert moved["faithfulness"].to_numpy() == pytest.approx(1, abs=1e-3)
+    assert (moved["minimality"] > 0.1).all()
+    missed = (written / "circuit_missed.md").read_text().splitlines()
     assert missed[0] == "| circuit | hardness | edge | reason |" and len(missed) == 2
 
 
-def test_an_unknown_circuit_is_named(small, capsys):
+def test_an_unknown_circuit_is_named(capsys):
     assert run_module(Options, "paper.circuits", paper.circuits._work, ["pariti"]) == 2
     assert "did you mean 'parity'?" in capsys.readouterr().err
 

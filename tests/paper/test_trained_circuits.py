@@ -5,6 +5,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+import paper.group_patching
 import paper.trained_circuits as module
 from interp.runs.recipe import Schedule
 from paper.command import run_module
@@ -25,9 +26,18 @@ def quick(monkeypatch):
     shape = module.compiled_shape(palindrome.task)
     monkeypatch.setattr(module, "palindrome", lambda: replace(palindrome, model=shape))
     monkeypatch.setattr(module, "N_PAIRS", 4)
+    monkeypatch.setattr(paper.group_patching, "FIRST_DRAWN", 1)
 
 
-def test_trained_networks_stand_beside_those_that_are_made(quick, tmp_path):
+@pytest.fixture
+def drawn(monkeypatch):
+    """What is drawn, without a browser."""
+    figures = {}
+    monkeypatch.setattr(module, "write_static", figures.update)
+    return figures
+
+
+def test_trained_networks_stand_beside_those_that_are_made(quick, drawn, tmp_path):
     flags = ["--to", str(tmp_path / "runs"), "--out", str(tmp_path), "--seeds", "0..1", "--quiet"]
     assert run_module(Options, "paper.trained_circuits", module._work, flags) == 0
     group = pd.read_csv(tmp_path / "group_patching.csv")
@@ -42,3 +52,9 @@ def test_trained_networks_stand_beside_those_that_are_made(quick, tmp_path):
     page = (tmp_path / "trained_circuits.md").read_text()
     assert "Iteration: trained beside made" in page and "seed1" in page
     assert "position a" not in page and "L0H1, second differs" in page
+    means = group.query("step > 0").groupby(["variable", "site", "step"])["effect"].mean()
+    lines = [line for line in drawn[tmp_path / "group_patching"].data if line.name]
+    assert [line.name for line in lines] == 2 * ["L0H0", "L0H1", "MLP0"]
+    for variable, of_operand in zip(("first", "second"), (lines[:3], lines[3:]), strict=True):
+        for line in of_operand:
+            assert line.y == pytest.approx(means[variable, line.name].to_numpy())
