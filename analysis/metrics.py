@@ -106,15 +106,36 @@ ITERATION_METRICS = (
 )
 """Those of networks on iterative problems, beside loss and accuracy."""
 
-METRICS = (*REPRESENTATION_METRICS, *ITERATION_METRICS)
+LLC_LETTERS = """\
+`interp llc` estimates them, see [the guide](llc.md). L is the loss, w* the checkpoint's parameters,
+w a draw of the chains, nbeta the inverse temperature times the number of examples. Without a
+component the numbers are those of all parameters, the task's loss and the training set; the
+component says what is other than that, as in `l0h1`, `kl` (the divergence from the answers at w*),
+or `irrep:standard@embed,kl,test`."""
+
+_LAU = "Lau et al. 2023"
+LLC_METRICS = (
+    Metric("llc/estimate", "nbeta E[L(w) - L(w*)], where no check failed", _LAU),
+    Metric("llc/standard_error", "of that, from the spread of the chains", ""),
+    Metric("llc/low", "where its 95% interval begins (Student's t)", ""),
+    Metric("llc/high", "where it ends", ""),
+    Metric(
+        "llc/failed_checks", "how many checks failed; if any did, there are none of the above", ""
+    ),
+    Metric("llc/unchecked", "nbeta E[L(w) - L(w*)], whatever the checks say", ""),
+)
+"""Local learning coefficients."""
+
+METRICS = (*REPRESENTATION_METRICS, *ITERATION_METRICS, *LLC_METRICS)
 """Every metric that is built in, in the order of tables."""
 
 
 def metrics_page() -> str:
     """The tables of metrics as Markdown: the page docs/metrics.md."""
-    lines = ["# Metrics", "", "What `interp evaluate` measures."]
+    lines = ["# Metrics", "", "What `interp evaluate` and `interp llc` measure."]
     lines += _section("Composition in a group", METRIC_LETTERS, REPRESENTATION_METRICS)
     lines += _section("Chain of thought", ITERATION_LETTERS, ITERATION_METRICS)
+    lines += _section("Local learning coefficients", LLC_LETTERS, LLC_METRICS)
     return "\n".join(lines) + "\n"
 
 

@@ -59,12 +59,32 @@ class Records:
     def _summary(self) -> dict[str, Any]:
         step = int(self.table["step"].to_numpy().max())
         final = self.table.loc[self.table["step"] == step]
-        values = {
-            f"{metric}[{component}]" if component else metric: value
-            for metric, component, value in final.drop(columns="step").itertuples(index=False)
-        }
         summary: dict[str, Any] = {"step": step}
         if self.key_irreps is not None:
             summary["key_irreps"] = learning_order(self.table, self.key_irreps.names)
             summary["key_irreps_rule"] = self.key_irreps.rule
-        return summary | values | {"metric_sets": self.sets}
+        return summary | flat(final) | {"metric_sets": self.sets}
+
+
+def flat(rows: pd.DataFrame) -> dict[str, float]:
+    """A step's measurements by the names that they have in `summary.json`."""
+    names = zip(rows["metric"], rows["component"], strict=True)
+    keys = [f"{metric}[{component}]" if component else metric for metric, component in names]
+    return dict(zip(keys, rows["value"].tolist(), strict=True))
+
+
+def replace_rows(run: Run, metrics: Sequence[str], component: str, rows: pd.DataFrame) -> None:
+    """Write measurements that no metric set makes, in place of all of these of that component.
+
+    The summary, where there is one, stays that of its step: what else it holds was measured there.
+    """
+    table = run.metrics()
+    is_old = table["metric"].isin(metrics) & (table["component"] == component)
+    kept = [part for part in (table.loc[~is_old], rows) if len(part)]
+    table = pd.concat(kept).sort_values("step", kind="stable")
+    run.write_metrics(table.loc[:, [*ROW, "value"]])
+    if summary := run.summary():
+        old = flat(pd.DataFrame({"metric": list(metrics), "component": component, "value": 0.0}))
+        left = {name: value for name, value in summary.items() if name not in old}
+        new = flat(rows.loc[rows["step"] == summary["step"]])
+        run.write_json("summary.json", left | new)

@@ -38,6 +38,9 @@ def run(command: list[str]) -> int:
     if command[0] == "interp":
         is_trained = command[1] == "train" and "iteration_head" not in command
         fewer = ["--steps", "30", "--checkpoints", "3"] if is_trained else []
+        if command[1] == "llc":
+            fewer = ["--budget", "240"] if command[2] == "calibrate" else LITTLE
+            fewer = [*fewer, "--chains", "2"]
         return main([*command[1:], *fewer, *(["--quiet"] if command[1] in QUIET else [])])
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as done:
         patch.setattr(sys, "argv", command[2:])
@@ -47,7 +50,8 @@ def run(command: list[str]) -> int:
     return int(done.value.code or 0)
 
 
-QUIET = ("train", "evaluate")
+QUIET = ("train", "evaluate", "llc")
+LITTLE = ["--draws", "4", "--full-every", "2", "--burn-in", "2"]
 
 
 def test_every_command_works(tmp_path, monkeypatch, capsys):
@@ -98,6 +102,15 @@ def test_the_guide_to_causal_analysis_works(capsys):
     assert "('layer', 'head', 'position')" in printed
     assert "'faithfulness': 1.0" in printed or "'faithfulness': 0.99" in printed
     assert "'auroc': 1.0" in printed
+
+
+def test_the_guide_to_local_learning_coefficients_works(capsys):
+    page = (ROOT / "docs" / "llc.md").read_text()
+    (example,) = blocks("python", page)
+    exec(compile(example, "llc.md", "exec"), {})
+    untrained, shift = capsys.readouterr().out.splitlines()
+    assert untrained.startswith("no estimate: ") and "w* is not a minimum" in untrained
+    assert shift.removeprefix("-") == "0.000 ()"
 
 
 def test_the_guide_to_rasp_works(capsys):

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 from interp.arguments import nearest
 
 SamplerName = Literal["sgld", "rmsprop_sgld", "sgnht", "mala"]
+Engine = Literal["batched", "sequential", "devinterp"]
 DIFFUSED = 5.0
 """Relaxation times of the localization that burn-in must last: steps x step_size x localization / 2
 (after them a flat direction's variance is within e^-10 of what it will be)."""
@@ -44,13 +45,18 @@ class LLCConfig:
     seed: int = 0
     """Of chain i alone with i, so that chains do not depend on how many there are."""
 
+    engine: Engine = "batched"
+    """batched: all chains and checkpoints at once. sequential, devinterp: one chain after another,
+    by the network's own forward, or by devinterp 2; for comparison."""
+
     def __post_init__(self) -> None:
-        names = get_args(SamplerName)
-        if self.sampler not in names:
-            raise ValueError(
-                f"sampler is {self.sampler!r}: it must be one of {', '.join(names)}"
-                f"{nearest(self.sampler, names)}"
-            )
+        for name, allowed in (("sampler", SamplerName), ("engine", Engine)):
+            value, names = getattr(self, name), get_args(allowed)
+            if value not in names:
+                raise ValueError(
+                    f"{name} is {value!r}: it must be one of {', '.join(names)}"
+                    f"{nearest(value, names)}"
+                )
         for name in ("step_size", "localization", "nbeta"):
             value = getattr(self, name)
             if value is not None and not (isfinite(value) and value > 0):
@@ -71,6 +77,11 @@ class LLCConfig:
         if self.burn_in is not None:
             return self.burn_in
         return ceil(2 * DIFFUSED / (self.step_size * self.localization))
+
+    @property
+    def steps(self) -> int:
+        """Of each chain, burn-in included."""
+        return self.burn_in_steps + self.draws * self.thin
 
     def nbeta_of(self, n_examples: int) -> float:
         """The inverse temperature times the number of examples.

@@ -7,6 +7,7 @@ point, chain, parameter, example.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from typing import Literal
 
@@ -21,7 +22,7 @@ from interp.models.stacked import is_ours, stacked_logits
 from tasks.task import IGNORE, Examples
 
 Weights = Float[Tensor, "point chain parameter"]
-Losses = Float[Tensor, "point chain example"]
+Losses = Float[Tensor, "point chain example_or_1"]
 Loss = Literal["task", "kl"]
 
 
@@ -38,6 +39,13 @@ class Landscape(ABC):
     centres: Float[Tensor, "point parameter"]
     n_examples: int
     bytes_per_example: int = 0
+
+    def about(self, points: Sequence[int]) -> "Landscape":
+        """The same landscape about some of its centres, each as often as it is named."""
+        other = copy(self)
+        other.centres = self.centres[list(points)]
+        vars(other).pop("_answers", None)  # those at the centres
+        return other
 
     @abstractmethod
     def losses(self, weights: Weights, examples: Int64[Tensor, "chain_or_1 example"]) -> Losses:
@@ -241,6 +249,8 @@ def unflattened(layout: Mapping[str, torch.Size], weights: Weights) -> dict[str,
 def measured_bytes(landscape: Landscape) -> int:
     """What one example's losses keep for their gradient, of one parameter vector."""
 
+    one = landscape.about([0])
+
     def kept(n_examples: int) -> int:
         sizes: dict[int, int] = {}
 
@@ -249,10 +259,10 @@ def measured_bytes(landscape: Landscape) -> int:
             sizes[storage.data_ptr()] = storage.nbytes()
             return tensor
 
-        weights = landscape.centres[:1, None].detach().requires_grad_()
+        weights = one.centres[:, None].detach().requires_grad_()
         examples = torch.zeros(1, n_examples, dtype=torch.int64, device=weights.device)
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            landscape.losses(weights, examples)
+            one.losses(weights, examples)
         return sum(sizes.values())
 
     few, many = 16, 48

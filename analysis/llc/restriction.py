@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 
@@ -19,7 +19,7 @@ class Restriction:
 
     Attributes:
         name: what moves, such as `all` or `l0h1`.
-        index: the parameters that move; None for all of them.
+        index: the parameters that move, each once; None for all of them.
         basis: orthonormal directions of `index`, in place of all of them. It acts on the leading
             axis of the moved parameters, seen as [token, rest] (after `index` has ordered them).
     """
@@ -49,22 +49,8 @@ class Restriction:
         return whole.index_add(-1, self.index.to(moves.device), moves)
 
 
-def masked(name: str, mask: Bool[Tensor, "parameter"]) -> Restriction:
-    """The restriction to some parameters. Raises `ValueError` where there are none."""
-    if not mask.any():
-        raise ValueError(f"no parameter is in {name!r}: there is nothing to sample")
-    return Restriction(name, mask.nonzero()[:, 0])
-
-
-def mask_of(
-    layout: Mapping[str, torch.Size], masks: Mapping[str, Bool[Tensor, "..."] | None]
-) -> Bool[Tensor, "parameter"]:
-    """Masks of parameters by name as one vector; None for the whole of a parameter."""
-    parts = []
-    for name, shape in layout.items():
-        part = torch.zeros(shape, dtype=torch.bool)
-        if name in masks:
-            mask = masks[name]
-            part |= True if mask is None else mask.cpu()
-        parts.append(part.flatten())
-    return torch.cat(parts)
+def positions(layout: Mapping[str, torch.Size]) -> dict[str, Int64[Tensor, "..."]]:
+    """Where the entries of each parameter are in the flat vector, in the parameter's own shape."""
+    sizes = [shape.numel() for shape in layout.values()]
+    pieces = torch.arange(sum(sizes)).split(sizes)
+    return {name: p.view(shape) for (name, shape), p in zip(layout.items(), pieces, strict=True)}

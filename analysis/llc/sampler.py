@@ -5,7 +5,6 @@ in place and return the loss L where they began. Step sizes eps have the shape [
 """
 
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 from jaxtyping import Float
@@ -19,12 +18,8 @@ Potential = Callable[[Moves], tuple[PerChain, Moves]]
 """From moves to the loss L and the gradient of U."""
 
 
-class Sampler(Protocol):
-    """What takes a step of every chain; what it remembers from step to step is its own."""
-
-    def __call__(self, moves: Moves, potential: Potential, noise: Noise) -> PerChain:
-        """Change `moves`; the loss before."""
-        ...
+Sampler = Callable[[Moves, Potential, Noise], PerChain]
+"""What takes a step of every chain; what it remembers from step to step is its own."""
 
 
 class SGLD:
@@ -43,26 +38,42 @@ class SGLD:
 class RMSPropSGLD:
     """SGLD with the step size of each parameter scaled by G = 1 / (sqrt(v) + damping).
 
-    v is a running mean of the squared gradient of U / nbeta (Li et al., 2016, arXiv 1512.07666,
-    algorithm 1, without its curvature term: what it samples is biased by how G changes).
+    v is a running mean of the squared gradient of U / nbeta (Li et al., 2016, arXiv 1512.07666).
+    It is held from the middle of burn-in on: while G follows a chain about, the chain stays where G
+    is small, and the term that makes up for that takes third derivatives of the loss.
     """
 
     def __init__(
-        self, step_size: PerPoint, nbeta: PerPoint, *, decay: float = 0.99, damping: float = 0.1
+        self,
+        step_size: PerPoint,
+        nbeta: PerPoint,
+        burn_in: int,
+        *,
+        decay: float = 0.99,
+        damping: float = 0.1,
     ) -> None:
-        self.step_size, self.nbeta = step_size, nbeta
+        self.step_size, self.nbeta, self.adapts = step_size, nbeta, max(1, burn_in // 2)
         self.decay, self.damping = decay, damping
         self.square: Tensor | None = None
+
+    @property
+    def metric(self) -> Moves:
+        """G."""
+        assert self.square is not None
+        return 1 / (self.square.sqrt() + self.damping)
 
     def __call__(self, moves: Moves, potential: Potential, noise: Noise) -> PerChain:
         """As `Sampler`."""
         loss, gradient = potential(moves)
         if self.square is None:
             self.square = torch.zeros_like(moves)
-        scaled = gradient / self.nbeta
-        self.square.mul_(self.decay).addcmul_(scaled, scaled, value=1 - self.decay)
-        step_size = self.step_size / self.square.sqrt().add_(self.damping)
-        moves.addcmul_(gradient, step_size, value=-0.5).addcmul_(noise, step_size.sqrt())
+        if self.adapts > 0:
+            self.adapts -= 1
+            scaled = gradient / self.nbeta
+            self.square.mul_(self.decay).addcmul_(scaled, scaled, value=1 - self.decay)
+            self.scaled_step = self.step_size * self.metric
+        moves.addcmul_(gradient, self.scaled_step, value=-0.5)
+        moves.addcmul_(noise, self.scaled_step.sqrt())
         return loss
 
 
@@ -70,7 +81,9 @@ class SGNHT:
     """The stochastic gradient Nose-Hoover thermostat (Ding et al., 2014).
 
     With eta = eps / 2, momentum u, thermostat xi and diffusion a:
-    u <- u - eta grad U - xi u + sqrt(2 a eta) noise, w <- w + u, xi <- xi + mean(u^2) - eta.
+    u <- u - eta grad U - xi u + sqrt(2 a eta) noise, w <- w + u,
+    xi <- xi + (1 - xi / 2) mean(u^2) - eta. The factor 1 - xi / 2, which is not in the paper, makes
+    the variance of w exact where U is quadratic: without it w is colder by xi / 2.
     """
 
     def __init__(self, step_size: PerPoint, *, diffusion: float = 0.1) -> None:
@@ -87,7 +100,8 @@ class SGNHT:
         self.momentum.mul_(1 - self.thermostat).addcmul_(gradient, -self.eta)
         self.momentum.addcmul_(noise, (2 * self.diffusion * self.eta).sqrt())
         moves.add_(self.momentum)
-        self.thermostat.add_(self.momentum.square().mean(dim=-1, keepdim=True) - self.eta)
+        heat = self.momentum.square().mean(dim=-1, keepdim=True)
+        self.thermostat.add_((1 - self.thermostat / 2) * heat - self.eta)
         return loss
 
 
@@ -108,7 +122,7 @@ class MALA:
         self.step_size, self.nbeta = step_size, nbeta[..., 0]
         self.localization, self.uniform = localization, uniform
         self.kept: tuple[Tensor, Tensor] | None = None
-        self.acceptance: Tensor | float = 0.0
+        self.acceptance: Tensor = torch.zeros(())
 
     def __call__(self, moves: Moves, potential: Potential, noise: Noise) -> PerChain:
         """As `Sampler`."""

@@ -1,9 +1,12 @@
 """Chains about every centre of a landscape, all at once."""
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -17,7 +20,7 @@ from analysis.llc.restriction import Restriction
 from analysis.llc.sampler import MALA, SGLD, SGNHT, Moves, PerPoint, RMSPropSGLD, Sampler
 
 Show = Callable[[int, int, float], None]
-"""Told of steps done, of how many, and the running estimate of the first point."""
+"""Told of steps done, of how many, and the running estimate of the first point, NaN in burn-in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +41,7 @@ class Trace:
         example_losses: of every example at those draws, if they were to be kept.
         moves: w - w* at those draws, in the restriction's coordinates, if they were to be kept.
         last: the moves after the last step, on the landscape's device.
+        metric: what preconditions the steps, there too; None but for RMSProp.
         acceptance: the mean acceptance probability of proposals; None but for MALA.
         seconds: the sampling took.
     """
@@ -54,6 +58,7 @@ class Trace:
     example_losses: Float[Tensor, "point chain full_draw example"] | None
     moves: Float[Tensor, "point chain full_draw move"] | None
     last: Moves
+    metric: Moves | None
     acceptance: Float[Tensor, "point chain"] | None
     seconds: float
 
@@ -67,6 +72,7 @@ def sample(
     step_size: Float[Tensor, "point"] | None = None,
     keep: frozenset[str] = frozenset(),
     show: Show | None = None,
+    chains: range | None = None,
 ) -> Trace:
     """Sample the tempered posterior about every centre.
 
@@ -80,6 +86,7 @@ def sample(
         nbeta, step_size: of each point, in place of the config's one.
         keep: `example_losses` and `moves`, if they are to be kept, see `Trace`.
         show: told of the progress.
+        chains: which of the config's chains; all if not given.
 
     Raises:
         ValueError: the data set is smaller than a batch, or the loss at w* is not finite.
@@ -92,47 +99,48 @@ def sample(
     posterior = Posterior(
         landscape, restriction or Restriction(), _per_point(nbeta, centres), config.localization
     )
-    moves = posterior.start(config.chains)
-    at_centre = posterior.losses(moves[:, :1], posterior.everything)[:, 0]  # [point, example]
-    initial = at_centre.double().mean(dim=-1)
-    if not initial.isfinite().all():
-        raise ValueError(f"the loss at w* is {float(initial[~initial.isfinite()][0])}: no estimate")
-    draws = Draws(config, moves.shape[-1], landscape.n_examples, centres)
+    moves = posterior.start(len(chains or range(config.chains)))
+    draws = Draws(config, moves.shape[-1], landscape.n_examples, centres, chains)
     sampler = _sampler(config, posterior.nbeta, _per_point(step_size, centres), draws)
-    seen = _Seen(posterior, at_centre, keep)
-    n_steps = config.burn_in_steps + config.draws * config.thin
-    for step in range(n_steps):
+    seen = Seen(posterior, keep)
+    for step in range(config.steps):
         examples = draws.examples()
         draw, rest = divmod(step - config.burn_in_steps, config.thin)
         is_draw = draw >= 0 and rest == 0
         is_full = is_draw and draw % config.full_every == 0
         if is_draw:
             seen.place(moves, is_full=is_full)
-        loss = sampler(moves, lambda at: posterior.potential(at, examples), draws.noise())
+        loss = sampler(moves, partial(posterior.potential, examples=examples), draws.noise())
         if is_draw:
             seen.losses(loss, examples)
-        if show and is_full:
-            show(step + 1, n_steps, float(nbeta[0]) * seen.mean_excess)
-    is_mala = isinstance(sampler, MALA)
+        if show and step % config.full_every == 0:
+            show(step + 1, config.steps, float(nbeta[0]) * seen.mean_excess)
     return Trace(
         config=config,
         nbeta=nbeta.double().cpu(),
         step_size=step_size.double().cpu(),
         n_examples=landscape.n_examples,
-        initial_loss=initial.cpu(),
         **seen.stacked(),
         last=moves,
-        acceptance=torch.as_tensor(sampler.acceptance).cpu() / n_steps if is_mala else None,
+        metric=sampler.metric if isinstance(sampler, RMSPropSGLD) else None,
+        acceptance=sampler.acceptance.cpu() / config.steps if isinstance(sampler, MALA) else None,
         seconds=time.perf_counter() - begin,
     )
 
 
-class _Seen:
+class Seen:
     """What a trace is made of, draw by draw."""
 
-    def __init__(self, posterior: Posterior, at_centre: Tensor, keep: frozenset[str]) -> None:
-        self.posterior, self.at_centre, self.keep = posterior, at_centre.double(), keep
+    def __init__(self, posterior: Posterior, keep: frozenset[str] = frozenset()) -> None:
+        self.posterior, self.keep = posterior, keep
+        at_centre = posterior.losses(posterior.start(1), posterior.everything)[:, 0]
+        self.at_centre = at_centre.double()  # [point, example]
+        self.initial = self.at_centre.mean(dim=-1)
+        if not self.initial.isfinite().all():
+            lost = self.initial[~self.initial.isfinite()]
+            raise ValueError(f"the loss at w* is {float(lost[0])}: no estimate")
         self.found: dict[str, list[Tensor]] = defaultdict(list)
+        self.total = self.at_centre.new_zeros(())
 
     def place(self, moves: Moves, *, is_full: bool) -> None:
         """Note where the chains are."""
@@ -150,20 +158,23 @@ class _Seen:
         """Note the losses there on the examples of the step."""
         columns = examples if self.at_centre.shape[1] > 1 else torch.zeros_like(examples[:1, :1])
         self.found["loss"].append(loss.double())
-        self.found["excess"].append(loss - self.at_centre[:, columns].mean(dim=-1))
+        excess = loss - self.at_centre[:, columns].mean(dim=-1)
+        self.found["excess"].append(excess)
+        self.total += excess[0].mean()
 
     @property
     def mean_excess(self) -> float:
         """Of the first point, so far."""
-        return float(torch.stack(self.found["excess"])[:, 0].mean())
+        return float(self.total) / len(self.found["excess"]) if self.found["excess"] else math.nan
 
-    def stacked(self) -> dict[str, Tensor | None]:
+    def stacked(self) -> dict[str, Any]:
         """The fields of a `Trace`, with the draws along their third axis."""
         names = ("loss", "excess", "distance", "full_loss", "example_losses", "moves")
-        return {
+        fields = {
             name: torch.stack(self.found[name], dim=2).cpu() if name in self.found else None
             for name in names
         }
+        return {**fields, "initial_loss": self.initial.cpu()}
 
 
 def _per_point(values: Float[Tensor, "point"], like: Tensor) -> PerPoint:
@@ -172,7 +183,7 @@ def _per_point(values: Float[Tensor, "point"], like: Tensor) -> PerPoint:
 
 def _sampler(config: LLCConfig, nbeta: PerPoint, step_size: PerPoint, draws: Draws) -> Sampler:
     if config.sampler == "rmsprop_sgld":
-        return RMSPropSGLD(step_size, nbeta)
+        return RMSPropSGLD(step_size, nbeta, config.burn_in_steps)
     if config.sampler == "sgnht":
         return SGNHT(step_size)
     if config.sampler == "mala":

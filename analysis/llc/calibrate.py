@@ -1,0 +1,169 @@
+"""Choosing step size, localization and chain length, and a sweep about the choice to look at."""
+
+from dataclasses import dataclass, replace
+from itertools import product
+from math import ceil
+
+import pandas as pd
+import torch
+
+from analysis.llc.checks import EFFECTIVE_DRAWS, LOCALIZATION, MINIBATCH_BIAS, STEP_BIAS
+from analysis.llc.config import DIFFUSED, LLCConfig
+from analysis.llc.curvature import largest_curvature
+from analysis.llc.estimate import LLCEstimate, judged
+from analysis.llc.landscape import Landscape
+from analysis.llc.posterior import Posterior
+from analysis.llc.restriction import Restriction
+from analysis.llc.sampling import Show, sample
+
+STEPS = (0.25, 0.5, 1.0, 2.0, 4.0)
+TEMPERATURES = (0.1, 0.3, 1.0, 3.0)
+"""Step sizes and inverse temperatures of the sweep, over those chosen."""
+MARGIN = 0.7
+"""Of what the checks allow, so that chance does not decide."""
+PILOTS = 4
+SHARE = 0.1
+"""Of the budget, for each pilot, and for the sweep."""
+FIRST_PULL, WIDEST = 0.01, 30.0
+"""The first localization, over the stiffness; and by how much a pilot may change anything."""
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Settings for an estimate, and a sweep about them.
+
+    Attributes:
+        config: the settings.
+        pilot: a short estimate, by them or nearly.
+        table: the sweep: rows of step_size, nbeta, estimate, standard_error and failures, the names
+            of the checks that fail. All its cells see the same noise, so that differences along a
+            row are those of the step size.
+        is_affordable: whether the chains of `config` keep within the budget.
+    """
+
+    config: LLCConfig
+    pilot: LLCEstimate
+    table: pd.DataFrame
+    is_affordable: bool
+
+
+def calibrate_llc(
+    landscape: Landscape,
+    config: LLCConfig | None = None,
+    restriction: Restriction | None = None,
+    *,
+    budget: int = 20_000,
+    show: Show | None = None,
+) -> Calibration:
+    """Choose step size, localization, burn-in and number of draws for a landscape's first centre.
+
+    Pilots find the largest step that the checks of step and minibatches allow, with a margin; the
+    strongest localization, since burn-in is as much shorter; and how many draws are worth twice
+    what the check of effective draws asks for.
+
+    Args:
+        landscape: the loss.
+        config: what is not to be chosen: sampler, chains, batch size, nbeta, seed.
+        restriction: which directions move.
+        budget: steps that a chain may take in the end; pilots and sweep take a tenth of it each.
+        show: told of the progress of each of them.
+
+    Raises `ValueError` as `sample` does, and if no step size keeps the chains finite.
+    """
+    config, restriction = config or LLCConfig(), restriction or Restriction()
+    landscape = landscape.about([0])
+    nbeta = config.nbeta_of(landscape.n_examples)
+    stiffness = nbeta * _curvature_nearby(landscape, restriction, nbeta, config.seed)
+    config = replace(
+        config,
+        nbeta=nbeta,
+        step_size=MARGIN * 4 * STEP_BIAS / stiffness,
+        localization=FIRST_PULL * stiffness,
+        draws=max(4, ceil(SHARE / 2 * budget / config.thin)),
+    )
+    pilot, values = None, {}
+    for _ in range(PILOTS):
+        config = _with_burn_in(config, budget)
+        (pilot,) = judged(sample(landscape, config, restriction, show=show), landscape, restriction)
+        values = {check.name: max(check.value, 1e-9) for check in pilot.checks}
+        config = _improved(config, values)
+    if pilot is None or "ess_distance" not in values:
+        raise ValueError(
+            f"the loss is not finite even with steps of {config.step_size:.2g}: calibrate with "
+            "another nbeta"
+        )
+    table = _sweep(landscape, _with_burn_in(config, budget), restriction, nbeta, show)
+    worth = min(values.get(name, 1e9) for name in ("ess_loss", "ess_distance"))
+    draws = ceil(config.draws * max(2 * EFFECTIVE_DRAWS / worth, 0.1))
+    chosen = replace(config, draws=draws, burn_in=None)
+    return Calibration(chosen, pilot, table, chosen.steps <= budget)
+
+
+def _improved(config: LLCConfig, values: dict[str, float]) -> LLCConfig:
+    """The settings that would meet the checks, if these were proportional to them."""
+    if "localization" not in values:  # the chains diverged
+        return replace(config, step_size=config.step_size / WIDEST)
+    room = [LOCALIZATION / values["localization"]]
+    if "step_size" in values:
+        room += [STEP_BIAS / values["step_size"], MINIBATCH_BIAS / values["minibatch"]]
+    pull, *steps = (min(max(MARGIN * x, 1 / WIDEST), WIDEST) for x in room)
+    return replace(
+        config,
+        step_size=config.step_size * min(steps, default=1.0),
+        localization=config.localization * pull,
+    )
+
+
+def _with_burn_in(config: LLCConfig, budget: int) -> LLCConfig:
+    """As long a burn-in as is needed, or as a pilot affords."""
+    needed = ceil(2 * DIFFUSED / (config.step_size * config.localization))
+    return replace(config, burn_in=min(needed, ceil(SHARE / 2 * budget)))
+
+
+def _sweep(
+    landscape: Landscape,
+    config: LLCConfig,
+    restriction: Restriction,
+    nbeta: float,
+    show: Show | None,
+) -> pd.DataFrame:
+    """Estimates at several step sizes and temperatures, as the points of one landscape."""
+    cells = list(product(TEMPERATURES, STEPS))
+    many = landscape.about([0] * len(cells))
+    nbetas = torch.tensor([nbeta * heat for heat, _ in cells])
+    steps = torch.tensor([config.step_size * step / max(heat, 1.0) for heat, step in cells])
+    trace = sample(many, config, restriction, nbeta=nbetas, step_size=steps, show=show)
+    found = judged(trace, many, restriction)
+    return pd.DataFrame(
+        {
+            "step_size": steps.tolist(),
+            "nbeta": nbetas.tolist(),
+            "estimate": [estimate.value for estimate in found],
+            "standard_error": [estimate.standard_error for estimate in found],
+            "failures": [" ".join(check.name for check in e.failures) for e in found],
+        }
+    )
+
+
+def _curvature_nearby(
+    landscape: Landscape, restriction: Restriction, nbeta: float, seed: int
+) -> float:
+    """The largest curvature about w*, as far from it as nbeta L rises by 1 in a random direction.
+
+    At w* itself there may be none.
+    """
+    like = landscape.centres
+    posterior = Posterior(landscape, restriction, like.new_full((1, 1, 1), nbeta), 0.0)
+    moves = posterior.start(1)
+    noise = torch.randn(moves.shape, generator=torch.Generator().manual_seed(seed)).to(moves)
+    noise /= noise.norm()
+    loss = float(posterior.losses(moves, posterior.everything).mean())
+    reach = 1e-4
+    while reach < 1e4:
+        away = float(posterior.losses(moves + reach * noise, posterior.everything).mean())
+        if not nbeta * abs(away - loss) < 1:
+            break
+        reach *= 2
+    scale = like.new_full((1, 1, 1), reach / 4)
+    found = largest_curvature(posterior, moves + reach / 2 * noise, scale, seed=seed)
+    return max(float(found), 1 / (nbeta * reach**2))
