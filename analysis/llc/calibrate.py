@@ -93,8 +93,8 @@ def calibrate_llc(
             "another nbeta"
         )
     table = _sweep(landscape, _with_burn_in(config, budget), restriction, nbeta, show)
-    worth = min(values.get(name, 1e9) for name in ("ess_loss", "ess_distance"))
-    draws = ceil(config.draws * max(2 * EFFECTIVE_DRAWS / worth, 0.1))
+    lacking = max(least / values.get(f"ess_{name}", 1e9) for name, least in EFFECTIVE_DRAWS.items())
+    draws = ceil(config.draws * max(2 * lacking, 0.1))
     chosen = replace(config, draws=draws, burn_in=None)
     return Calibration(chosen, pilot, table, chosen.steps <= budget)
 

@@ -1,4 +1,4 @@
-"""How the loss bends where the chains are, and whether w* is a minimum of it."""
+"""How the loss bends, and whether w* is a minimum of it."""
 
 from math import ceil
 
@@ -13,6 +13,7 @@ from analysis.llc.sampler import Moves, PerChain, PerPoint
 CURVED_EXAMPLES = 2048
 """Examples whose curvature is measured, at most."""
 POWER_STEPS = 20
+PROBES = 32
 FLOW_STEPS = 500
 """Steps of a descent, at most."""
 BESIDE = 1e-3
@@ -43,6 +44,23 @@ def largest_curvature(
         size = (direction * product).sum(dim=-1, keepdim=True)
         direction = product
     return size[..., 0]
+
+
+def hessian_trace(posterior: Posterior, moves: Moves, scale: PerPoint, *, seed: int) -> PerChain:
+    """The trace of the loss's Hessian where each chain is, by Hutchinson's estimator.
+
+    The mean of v.Hv over random signs v; products as in `largest_curvature`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    total = torch.zeros_like(moves[..., 0])
+    for _ in range(PROBES):
+        signs = torch.randint(0, 2, moves.shape[1:], generator=generator).mul(2).sub(1).to(moves)
+        aside = scale * signs / signs.shape[-1] ** 0.5
+        ahead = posterior.loss_and_gradient(moves + aside, posterior.everything)[1]
+        behind = posterior.loss_and_gradient(moves - aside, posterior.everything)[1]
+        product = (ahead - behind) / (2 * scale) * signs.shape[-1] ** 0.5
+        total += (signs * product).sum(dim=-1)
+    return total / PROBES
 
 
 def minibatch_variance(

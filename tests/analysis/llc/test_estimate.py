@@ -8,7 +8,12 @@ import torch
 
 from analysis.llc import FunctionLandscape, LLCConfig, estimate_llc, llc_estimates
 from analysis.llc.checks import Evidence, checks
-from analysis.llc.curvature import largest_curvature, minibatch_variance, predicted_drop
+from analysis.llc.curvature import (
+    hessian_trace,
+    largest_curvature,
+    minibatch_variance,
+    predicted_drop,
+)
 from analysis.llc.draws import Draws
 from analysis.llc.known import DeepLinear, RegularData
 from analysis.llc.posterior import Posterior
@@ -191,3 +196,13 @@ def test_a_network_and_its_task():
     assert estimate_llc(model, task, config).chains.tolist() == given.chains.tolist()
     assert given.nbeta == 5.0
     assert estimate_llc(model, task, replace(config, nbeta=None)).nbeta != 5.0
+
+
+def test_the_trace_is_that_of_the_hessian():
+    landscape = DeepLinear((3, 4, 3), 2).landscape()
+    posterior = posterior_of(landscape)
+    scale = torch.full((1, 1, 1), 1e-4).double()
+    hessian = torch.autograd.functional.hessian(landscape.function, landscape.centres[0])
+    found = hessian_trace(posterior, posterior.start(1), scale, seed=0)
+    exact = float(hessian.trace())  # pyright: ignore[reportAttributeAccessIssue]
+    assert float(found) == pytest.approx(exact, rel=0.15)

@@ -1,0 +1,58 @@
+"""Local learning coefficients along training, beside losses and simpler measures."""
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.plots.style import COLORS, INK, log_axis
+from paper.chain_of_thought.plots import add_band, panels, place
+
+PANELS = {
+    "losses": (("loss_train", "train"), ("loss_test", "test")),
+    "local learning coefficient": (("unchecked", "at n / log n"),),
+    "by the settings of earlier work": (("published_settings", "one chain"),),
+    "simpler measures, over their largest": (
+        ("weight_norm", "weight norm"),
+        ("hessian_trace", "trace of the Hessian"),
+    ),
+}
+"""By the titles of the panels: columns, and what they are called."""
+
+
+def training_figure(table: pd.DataFrame, title: str) -> go.Figure:
+    """A panel for each kind of curve: the mean over seeds, and one standard deviation.
+
+    Sampled numbers are points too, one for each seed, hollow where a check fails.
+    """
+    table = table.loc[table["step"] > 0]  # which has no place on a logarithmic axis
+    drawn = panels(list(PANELS), 2, title, 300, horizontal_spacing=0.1, vertical_spacing=0.16)
+    colors = iter(COLORS)
+    for i, (name, curves) in enumerate(PANELS.items()):
+        where = place(i, 2)
+        for column, label in curves:
+            y = table[column] / (table[column].max() if name.startswith("simpler") else 1)
+            points = pd.DataFrame({"x": table["step"], "y": y})
+            color = next(colors)
+            add_band(drawn, points, label, color, where, in_legend=True)
+            if column == "unchecked":
+                _add_points(drawn, table, color, where)
+    drawn.update_yaxes(type="log", exponentformat="power", row=1, col=1)
+    drawn.update_xaxes(title_text="training step", **log_axis(table["step"].to_numpy()))
+    return drawn.update_layout(font={"color": INK})
+
+
+def _add_points(drawn: go.Figure, table: pd.DataFrame, color: str, where: dict[str, int]) -> None:
+    is_hollow = table["failures"] != ""
+    drawn.add_scatter(
+        x=table["step"],
+        y=table["unchecked"],
+        mode="markers",
+        marker={
+            "size": 5,
+            "color": np.where(is_hollow, "white", color).tolist(),
+            "line": {"color": color, "width": 1},
+        },
+        hovertext=table["failures"],
+        showlegend=False,
+        **where,
+    )
