@@ -8,15 +8,15 @@ from analysis.plots.style import COLORS, INK, log_axis
 from paper.chain_of_thought.plots import add_band, panels, place
 
 PANELS = {
-    "losses": (("loss_train", "train"), ("loss_test", "test")),
-    "local learning coefficient": (("unchecked", "at n / log n"),),
-    "by the settings of earlier work": (("published_settings", "one chain"),),
-    "simpler measures, over their largest": (
-        ("weight_norm", "weight norm"),
-        ("hessian_trace", "trace of the Hessian"),
+    "losses": ("loss", (("loss_train", "train"), ("loss_test", "test"))),
+    "local learning coefficient": ("estimate", (("unchecked", "at n / log n"),)),
+    "by the settings of earlier work": ("estimate", (("published_settings", "one chain"),)),
+    "simpler measures": (
+        "over their largest",
+        (("weight_norm", "weight norm"), ("hessian_trace", "trace of the Hessian")),
     ),
 }
-"""By the titles of the panels: columns, and what they are called."""
+"""By the titles of the panels: the vertical axis; columns, and what they are called."""
 
 
 def training_figure(table: pd.DataFrame, title: str) -> go.Figure:
@@ -27,8 +27,9 @@ def training_figure(table: pd.DataFrame, title: str) -> go.Figure:
     table = table.loc[table["step"] > 0]  # which has no place on a logarithmic axis
     drawn = panels(list(PANELS), 2, title, 300, horizontal_spacing=0.1, vertical_spacing=0.16)
     colors = iter(COLORS)
-    for i, (name, curves) in enumerate(PANELS.items()):
+    for i, (name, (axis, curves)) in enumerate(PANELS.items()):
         where = place(i, 2)
+        drawn.update_yaxes(title_text=axis, **where)
         for column, label in curves:
             y = table[column] / (table[column].max() if name.startswith("simpler") else 1)
             points = pd.DataFrame({"x": table["step"], "y": y})

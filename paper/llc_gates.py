@@ -22,7 +22,7 @@ from analysis.llc.known import NormalCrossing, Regular, RegularData
 from interp.arguments import UsageError
 from interp.progress import Show, progress
 from paper.command import refuse_unknown, run_module
-from paper.tables import Table, markdown, write_files
+from paper.tables import ABSENT, Table, markdown, write_files
 
 CURVATURES = (0.6, 0.7, 0.8, 0.9, 1.0, 1.0, 1.1, 1.2, 1.3, 1.4)
 REGULAR, CROSSING = Regular(CURVATURES), NormalCrossing((0, 1))
@@ -73,7 +73,7 @@ CASES = {
         replace(GOOD, step_size=4e-4, localization=15.0, draws=2500, thin=5),
         0.5,
     ),
-    "step too large": Case(REGULAR.landscape, replace(GOOD, step_size=4e-3), 5.0, "step_size"),
+    "step too large": Case(REGULAR.landscape, replace(GOOD, step_size=8e-3), 5.0, "step_size"),
     "step diverges": Case(
         REGULAR.landscape, replace(GOOD, step_size=0.04, draws=2000), 5.0, "diverged"
     ),
@@ -153,6 +153,8 @@ def write_tables(options: Options, show: Show) -> int:
     printed = table.copy()
     for column in ("failed", "wrong", "wrong_and_passed", "right_and_failed"):
         printed[column] = printed[column].map("{:.0%}".format)
+    for column in ("truth", "mean"):
+        printed[column] = printed[column].map("{:.3g}".format).replace("nan", ABSENT)
     head = (
         f"{options.seeds} estimates of each case; a number is wrong if it is off by more than "
         f"{OFF:.0%}, or if there is none to be found.\n\n"

@@ -198,7 +198,7 @@ def page(name: str, experiment: Experiment, table: pd.DataFrame) -> str:
     )
     passed = (table["failures"] == "").sum()
     return (
-        f"# {name}: the local learning coefficient along training\n\n"
+        f"# {_title(name)}\n\n"
         f"`{experiment.config}`\n\n"
         f"{table['seed'].nunique()} seeds, {table['step'].nunique()} checkpoints; {passed} of "
         f"{len(table)} numbers pass all checks, the others are hollow.\n\n"
@@ -206,6 +206,10 @@ def page(name: str, experiment: Experiment, table: pd.DataFrame) -> str:
         "The step at which each curve changes most, after the largest test loss:\n\n"
         f"{markdown(Table('changes', printed))}"
     )
+
+
+def _title(name: str) -> str:
+    return f"{EXPERIMENTS[name].recipe.task.name}: the local learning coefficient along training"
 
 
 def follow(options: Options, show: Show) -> int:
@@ -223,7 +227,7 @@ def follow(options: Options, show: Show) -> int:
         }
         write_files(options.out, files)
         try:
-            write_static({options.out / f"{name}_llc": training_figure(table, name)})
+            write_static({options.out / f"{name}_llc": training_figure(table, _title(name))})
         except RuntimeError as error:
             complain(error)
         print(*(options.out / file for file in files), sep="\n")

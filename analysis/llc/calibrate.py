@@ -1,5 +1,6 @@
 """Choosing step size, localization and chain length, and a sweep about the choice to look at."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import ceil
@@ -21,11 +22,15 @@ TEMPERATURES = (0.1, 0.3, 1.0, 3.0)
 """Step sizes and inverse temperatures of the sweep, over those chosen."""
 MARGIN = 0.7
 """Of what the checks allow, so that chance does not decide."""
-PILOTS = 4
+PILOTS = 5
+WORTH = 4.0
+"""Effective draws, over those that the checks ask for: that R-hat is safe too."""
+CHOSEN_FOR = {"diverged", "diffusion", "step_size", "minibatch", "acceptance", "localization"}
+"""The checks that the settings must pass; the others take more draws than a pilot has."""
 SHARE = 0.1
-"""Of the budget, for each pilot, and for the sweep."""
-FIRST_PULL, WIDEST = 0.01, 30.0
-"""The first localization, over the stiffness; and by how much a pilot may change anything."""
+"""Of the budget, for the draws of each pilot, and for the sweep."""
+WEAKER, STRONGER = 1 / 30, 3.0
+"""By how much a pilot may change anything."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +39,7 @@ class Calibration:
 
     Attributes:
         config: the settings.
-        pilot: a short estimate, by them or nearly.
+        pilot: a short estimate by them.
         table: the sweep: rows of step_size, nbeta, estimate, standard_error and failures, the names
             of the checks that fail. All its cells see the same noise, so that differences along a
             row are those of the step size.
@@ -58,14 +63,16 @@ def calibrate_llc(
     """Choose step size, localization, burn-in and number of draws for a landscape's first centre.
 
     Pilots find the largest step that the checks of step and minibatches allow, with a margin; the
-    strongest localization, since burn-in is as much shorter; and how many draws are worth twice
-    what the check of effective draws asks for.
+    strongest localization, since burn-in is as much shorter; and how many draws are worth four
+    times what the checks of effective draws ask for. The first localization is so strong that a
+    short burn-in will do, and is weakened as far as the estimate depends on it.
 
     Args:
         landscape: the loss.
         config: what is not to be chosen: sampler, chains, batch size, nbeta, seed.
         restriction: which directions move.
-        budget: steps that a chain may take in the end; pilots and sweep take a tenth of it each.
+        budget: steps that a chain may take in the end; a pilot takes up to six tenths of it, if
+            its burn-in has to be that long, and the sweep two.
         show: told of the progress of each of them.
 
     Raises `ValueError` as `sample` does, and if no step size keeps the chains finite.
@@ -74,39 +81,58 @@ def calibrate_llc(
     landscape = landscape.about([0])
     nbeta = config.nbeta_of(landscape.n_examples)
     stiffness = nbeta * _curvature_nearby(landscape, restriction, nbeta, config.seed)
+    step_size = MARGIN * 4 * STEP_BIAS / stiffness
     config = replace(
         config,
         nbeta=nbeta,
-        step_size=MARGIN * 4 * STEP_BIAS / stiffness,
-        localization=FIRST_PULL * stiffness,
-        draws=max(4, ceil(SHARE / 2 * budget / config.thin)),
+        step_size=step_size,
+        localization=2 * DIFFUSED / (step_size * SHARE * budget),
+        draws=max(4, ceil(SHARE * budget / config.thin)),
     )
-    pilot, values = None, {}
+    pilots: list[tuple[LLCConfig, LLCEstimate]] = []
     for _ in range(PILOTS):
-        config = _with_burn_in(config, budget)
+        config = _with_burn_in(config, budget // 2)
         (pilot,) = judged(sample(landscape, config, restriction, show=show), landscape, restriction)
-        values = {check.name: max(check.value, 1e-9) for check in pilot.checks}
-        config = _improved(config, values)
-    if pilot is None or "ess_distance" not in values:
+        pilots.append((config, pilot))
+        config = _improved(config, _values(pilot))
+    config, pilot = _best(pilots)
+    worth = _values(pilot)
+    if "ess_distance" not in worth:
         raise ValueError(
             f"the loss is not finite even with steps of {config.step_size:.2g}: calibrate with "
             "another nbeta"
         )
-    table = _sweep(landscape, _with_burn_in(config, budget), restriction, nbeta, show)
-    lacking = max(least / values.get(f"ess_{name}", 1e9) for name, least in EFFECTIVE_DRAWS.items())
-    draws = ceil(config.draws * max(2 * lacking, 0.1))
+    table = _sweep(landscape, _with_burn_in(config, ceil(SHARE * budget)), restriction, nbeta, show)
+    lacking = max(least / worth.get(f"ess_{name}", 1e9) for name, least in EFFECTIVE_DRAWS.items())
+    draws = ceil(config.draws * max(WORTH * lacking, 0.1))
     chosen = replace(config, draws=draws, burn_in=None)
     return Calibration(chosen, pilot, table, chosen.steps <= budget)
+
+
+def _values(pilot: LLCEstimate) -> dict[str, float]:
+    return {check.name: max(check.value, 1e-9) for check in pilot.checks}
+
+
+def _best(pilots: Sequence[tuple[LLCConfig, LLCEstimate]]) -> tuple[LLCConfig, LLCEstimate]:
+    """The last pilot whose settings pass; the last of all if none does."""
+    for config, pilot in reversed(pilots):
+        is_safe = _values(pilot).get("localization", 1.0) <= (1 + MARGIN) / 2 * LOCALIZATION
+        if is_safe and not CHOSEN_FOR & {check.name for check in pilot.failures}:
+            return config, pilot
+    return pilots[-1]
 
 
 def _improved(config: LLCConfig, values: dict[str, float]) -> LLCConfig:
     """The settings that would meet the checks, if these were proportional to them."""
     if "localization" not in values:  # the chains diverged
-        return replace(config, step_size=config.step_size / WIDEST)
-    room = [LOCALIZATION / values["localization"]]
+        return replace(config, step_size=config.step_size * WEAKER)
+    pull = LOCALIZATION / values["localization"]
+    if values["diffusion"] < 0.9 * DIFFUSED:  # too short for flat directions to have been felt
+        pull = min(pull, 1 / MARGIN)
+    room = [pull]
     if "step_size" in values:
         room += [STEP_BIAS / values["step_size"], MINIBATCH_BIAS / values["minibatch"]]
-    pull, *steps = (min(max(MARGIN * x, 1 / WIDEST), WIDEST) for x in room)
+    pull, *steps = (min(max(MARGIN * x, WEAKER), STRONGER) for x in room)
     return replace(
         config,
         step_size=config.step_size * min(steps, default=1.0),
@@ -114,10 +140,9 @@ def _improved(config: LLCConfig, values: dict[str, float]) -> LLCConfig:
     )
 
 
-def _with_burn_in(config: LLCConfig, budget: int) -> LLCConfig:
-    """As long a burn-in as is needed, or as a pilot affords."""
-    needed = ceil(2 * DIFFUSED / (config.step_size * config.localization))
-    return replace(config, burn_in=min(needed, ceil(SHARE / 2 * budget)))
+def _with_burn_in(config: LLCConfig, most: int) -> LLCConfig:
+    """As long a burn-in as is needed, or as may be."""
+    return replace(config, burn_in=min(replace(config, burn_in=None).burn_in_steps, most))
 
 
 def _sweep(

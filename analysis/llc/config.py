@@ -21,8 +21,8 @@ class LLCConfig:
     """
 
     sampler: SamplerName = "sgld"
-    """sgld, rmsprop_sgld (preconditioned; biased), sgnht (with momentum), or mala (unbiased; of
-    the whole data set)."""
+    """sgld, rmsprop_sgld (preconditioned), sgnht (with momentum), or mala (without bias of the
+    step; of the whole data set)."""
     step_size: float = 1e-4
     """eps: a step's drift is eps / 2 times the gradient, and its noise has variance eps."""
     nbeta: float | None = None

@@ -9,7 +9,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -35,7 +34,7 @@ from analysis.llc.landscape import (
 from analysis.llc.posterior import Posterior
 from analysis.llc.restriction import Restriction
 from analysis.llc.sampler import Moves
-from analysis.llc.sampling import Seen, Trace, sample
+from analysis.llc.sampling import Seen, Trace, joined, sample
 from interp.arguments import nearest
 
 DEVINTERP_SAMPLERS = ("sgld", "rmsprop_sgld")
@@ -82,8 +81,8 @@ def _one_by_one(
     points = []
     for point in range(len(landscape.centres)):
         plain = _plain(landscape, point)
-        points.append(_joined([one(plain, chain) for chain in range(config.chains)], dim=1))
-    return _joined(points, dim=0)
+        points.append(joined([one(plain, chain) for chain in range(config.chains)], dim=1))
+    return joined(points, dim=0)
 
 
 def _plain(landscape: Landscape, point: int) -> Landscape:
@@ -104,16 +103,6 @@ def _outputs(
     if isinstance(landscape, NetworkLandscape):
         outputs = outputs[:, -landscape.targets.shape[1] :]
     return outputs[None, None]
-
-
-def _joined(traces: list[Trace], dim: int) -> Trace:
-    """Traces of several chains (`dim` 1) or points (0) as one."""
-    fields = ["loss", "excess", "distance", "full_loss", "last", "metric", "acceptance"]
-    if dim == 0:
-        fields += ["nbeta", "step_size", "initial_loss"]
-    stacks = {name: [getattr(trace, name) for trace in traces] for name in fields}
-    joined = {name: None if s[0] is None else torch.cat(s, dim) for name, s in stacks.items()}
-    return replace(traces[0], **joined, seconds=sum(trace.seconds for trace in traces))
 
 
 def _devinterp_chain(
@@ -222,7 +211,7 @@ class _Watch:
         draw, rest = divmod(self.step - self.config.burn_in_steps, self.config.thin)
         self.step += 1
         if draw >= 0 and rest == 0:
-            self.seen.place(moves, is_full=draw % self.config.full_every == 0)
+            self.seen.place(moves, is_full=(draw + 1) % self.config.full_every == 0)
             self.seen.losses(loss, self.examples)
 
 

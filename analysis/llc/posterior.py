@@ -58,7 +58,7 @@ class Posterior:
             share = losses.mean(dim=-1) * (part.shape[1] / n_examples)
             (found,) = torch.autograd.grad(share.sum(), at)
             total = share.detach() if total is None else total + share.detach()
-            gradient = found if gradient is None else gradient.add_(found)
+            gradient = found.contiguous() if gradient is None else gradient.add_(found)
             start += part.shape[1]
         assert total is not None and gradient is not None
         return total, gradient

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import torch
-from torch import Tensor
 
 from analysis.llc.calibrate import Calibration, calibrate_llc
 from analysis.llc.config import LLCConfig
@@ -22,7 +21,7 @@ from analysis.llc.estimate import LLCEstimate, llc_estimates
 from analysis.llc.landscape import Loss, NetworkLandscape
 from analysis.llc.parts import restriction_to
 from analysis.llc.restriction import Restriction
-from analysis.llc.sampling import Trace
+from analysis.llc.sampling import Trace, joined
 from analysis.llc.stored import write_trace
 from analysis.metrics import LLC_METRICS
 from analysis.plots.llc import calibration_figure, checks_figure, llc_curve_figure, trace_figure
@@ -206,7 +205,7 @@ def _estimated(which: Coefficient, config: LLCConfig, show: Any) -> tuple[list[L
         traces.append(trace)
     if show:
         show(len(starts) * config.steps, len(starts) * config.steps, "")
-    return estimates, _joined(traces)
+    return estimates, joined(traces, dim=0)
 
 
 def _tell(
@@ -214,13 +213,6 @@ def _tell(
 ) -> None:
     so_far = f": {value:.4g} so far" if isfinite(value) else ""  # it is not in burn-in
     show(group * total + done, groups * total, what + so_far)
-
-
-def _joined(traces: Sequence[Trace]) -> Trace:
-    """The traces of groups of points as one."""
-    columns = {f.name: [getattr(t, f.name) for t in traces] for f in dataclasses.fields(Trace)}
-    whole = {n: torch.cat(parts) for n, parts in columns.items() if isinstance(parts[0], Tensor)}
-    return dataclasses.replace(traces[0], **whole, seconds=sum(columns["seconds"]))
 
 
 def _values(estimate: LLCEstimate) -> Iterator[tuple[str, float]]:

@@ -3,8 +3,8 @@
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
@@ -63,6 +63,19 @@ class Trace:
     seconds: float
 
 
+PER_POINT = ("nbeta", "step_size", "initial_loss")
+
+
+def joined(traces: Sequence[Trace], dim: int) -> Trace:
+    """The traces of groups of points (`dim` 0), or of groups of chains (1), as one."""
+    whole: dict[str, Any] = {"seconds": sum(trace.seconds for trace in traces)}
+    for field in fields(Trace):
+        parts = [getattr(trace, field.name) for trace in traces]
+        if isinstance(parts[0], Tensor) and not (dim == 1 and field.name in PER_POINT):
+            whole[field.name] = torch.cat(parts, dim)
+    return replace(traces[0], **whole)
+
+
 def sample(
     landscape: Landscape,
     config: LLCConfig,
@@ -107,7 +120,7 @@ def sample(
         examples = draws.examples()
         draw, rest = divmod(step - config.burn_in_steps, config.thin)
         is_draw = draw >= 0 and rest == 0
-        is_full = is_draw and draw % config.full_every == 0
+        is_full = is_draw and (draw + 1) % config.full_every == 0
         if is_draw:
             seen.place(moves, is_full=is_full)
         loss = sampler(moves, partial(posterior.potential, examples=examples), draws.noise())
@@ -170,11 +183,13 @@ class Seen:
     def stacked(self) -> dict[str, Any]:
         """The fields of a `Trace`, with the draws along their third axis."""
         names = ("loss", "excess", "distance", "full_loss", "example_losses", "moves")
-        fields = {
+        stacks: dict[str, Any] = {
             name: torch.stack(self.found[name], dim=2).cpu() if name in self.found else None
             for name in names
         }
-        return {**fields, "initial_loss": self.initial.cpu()}
+        if stacks["full_loss"] is None:
+            stacks["full_loss"] = stacks["loss"][..., :0]
+        return {**stacks, "initial_loss": self.initial.cpu()}
 
 
 def _per_point(values: Float[Tensor, "point"], like: Tensor) -> PerPoint:

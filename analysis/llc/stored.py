@@ -104,7 +104,7 @@ def _group(trace: Trace, point: int) -> xr.Dataset:
         ),
         "init_loss": (("chain", "token_pos"), np.full((n_chains, 1), initial)),
     }
-    full_draws = np.arange(0, n_draws, trace.config.full_every)
+    full_draws = np.arange(trace.config.full_every - 1, n_draws, trace.config.full_every)
     coords = {"chain": range(n_chains), "draw": range(n_draws), "full_draw": full_draws}
     return xr.Dataset({**own, **theirs}, coords=coords, attrs=_metadata(trace, point))
 

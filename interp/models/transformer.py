@@ -75,8 +75,8 @@ class TaskTransformer(HookedTransformer):
         finally:
             self._pads = None
 
-    def to(self, *args: Any, **kwargs: Any) -> "TaskTransformer":
-        """Move or convert, as any module does; TransformerLens' own way prints."""
+    def to(self, *args: Any, print_details: bool = False, **kwargs: Any) -> "TaskTransformer":
+        """Move or convert, as any module does; TransformerLens' own way prints, if asked to."""
         nn.Module.to(self, *args, **kwargs)
         self.cfg.device, self.cfg.dtype = str(self.W_E.device), self.W_E.dtype
         return self

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 ROOT = Path(__file__).parents[2]
-REPEATS = 3
+REPEATS = 2
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,9 @@ def crossing() -> tuple[nn.Module, Tensor, Tensor]:
 
 
 CASES = {
-    "C113, 512": Case(c113, 1e-6, 4, 20, 512),
-    "C113, 32": Case(c113, 1e-6, 4, 40, 32),
-    "C113, all": Case(c113, 1e-6, 4, 2, 12769),
+    "C113, 512": Case(c113, 1e-6, 4, 60, 512),
+    "C113, 32": Case(c113, 1e-6, 4, 100, 32),
+    "C113, all": Case(c113, 1e-6, 4, 4, 12769),
     "sort, all of 50": Case(sort, 1e-7, 10, 40, 50),
     "normal crossing": Case(crossing, 4e-4, 256, 400, 1),
 }

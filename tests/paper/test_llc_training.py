@@ -83,4 +83,6 @@ def test_changes_are_looked_for_after_the_largest_test_loss():
     (row,) = change_points(table).to_dict("records")
     assert row["unchecked"] == pytest.approx(316, abs=1)
     assert row["unchecked_low"] == row["unchecked_high"] == row["unchecked"]
-    assert row["loss_test"] == row["weight_norm"] == row["hessian_trace"] == pytest.approx(3162, abs=1)
+    assert (
+        row["loss_test"] == row["weight_norm"] == row["hessian_trace"] == pytest.approx(3162, abs=1)
+    )

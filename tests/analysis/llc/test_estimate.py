@@ -149,7 +149,7 @@ def evidence(**changed: object) -> Evidence:
         ("r_hat_loss", {"excess": evidence().excess + 0.01 * np.arange(8)[:, None]}),
         ("r_hat_distance", {"distance": evidence().distance * (1 + np.arange(8)[:, None])}),
         ("ess_loss", {"excess": np.repeat(evidence().excess[:, ::50], 50, axis=1)}),
-        ("ess_distance", {"distance": np.repeat(evidence().distance[:, ::50], 50, axis=1)}),
+        ("ess_distance", {"distance": np.repeat(evidence().distance[:, ::100], 100, axis=1)}),
         ("trend", {"excess": evidence().excess * np.linspace(0.8, 1.2, 500)}),
         ("acceptance", {"acceptance": 0.1}),
         ("step_size", {"curvature": 11.0}),

@@ -212,6 +212,16 @@ def test_minibatches_are_of_different_examples_and_fair():
     assert float(trace.excess.abs().max()) < 1e-6 < float(trace.loss.std())
 
 
+def test_the_loss_on_all_examples_is_seen_at_every_so_manieth_draw():
+    landscape = network("mlp")
+    every, seldom, never = (
+        sample(landscape, replace(QUICK, full_every=n)).full_loss for n in (1, 4, 13)
+    )
+    assert every.shape == (1, 3, 12)
+    torch.testing.assert_close(seldom, every[..., 3::4])
+    assert never.shape == (1, 3, 0)
+
+
 def test_a_module_with_a_loss_of_ones_own():
     torch.manual_seed(0)
     model = torch.nn.Linear(3, 2, dtype=torch.float64).eval()

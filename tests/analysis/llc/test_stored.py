@@ -33,9 +33,9 @@ def trace() -> Trace:
         loss=numbers(3, 4, 20),
         excess=numbers(3, 4, 20),
         distance=numbers(3, 4, 20),
-        full_loss=numbers(3, 4, 7),
-        example_losses=numbers(3, 4, 7, 9),
-        moves=numbers(3, 4, 7, 6).float(),
+        full_loss=numbers(3, 4, 6),
+        example_losses=numbers(3, 4, 6, 9),
+        moves=numbers(3, 4, 6, 6).float(),
         last=numbers(3, 4, 6),
         metric=numbers(3, 4, 6),
         acceptance=numbers(3, 4),
@@ -90,7 +90,7 @@ def test_arviz_finds_chains_and_draws(trace, tmp_path):
     assert float(array_stats.rhat(values.values, **axes)) == pytest.approx(
         float(array_stats.rhat(trace.excess[0].numpy(), chain_axis=0, draw_axis=1))
     )
-    assert group["full_draw"].values.tolist() == [0, 3, 6, 9, 12, 15, 18]
+    assert group["full_draw"].values.tolist() == [2, 5, 8, 11, 14, 17]
     assert group["full_loss"].dims == ("chain", "full_draw")
 
 
