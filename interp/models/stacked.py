@@ -8,7 +8,9 @@ same mathematics as their hooked forward with less work:
   the first layer before the lookup, the transformer's through the first block's W_Q, W_K, W_V.
 - A transformer's last block has queries, MLP and logits at the scored positions only.
 
-Biases that are frozen at zero are left out. Any other module runs as it is, instance by instance.
+- Biases that are frozen at zero are left out.
+
+Any other module runs as it is, instance by instance.
 """
 
 import math
@@ -25,7 +27,7 @@ from interp.models.decoder import Decoder
 from interp.models.mlp import HookedBilinear, HookedMLP
 from interp.models.stacked_decoder import decoder_logits
 from interp.models.stacked_layers import Parameters, attend, look_up, multiply
-from interp.models.transformer import BareTransformer
+from interp.models.transformer import BareTransformer, TaskTransformer
 
 
 @singledispatch
@@ -40,6 +42,16 @@ def stacked_logits(
     `model` says which function to compute; its own parameters are not used, those of instance i
     are `parameters[name][i]`.
     """
+    return _one_by_one(model, parameters, tokens, first_scored)
+
+
+def _one_by_one(
+    model: Module,
+    parameters: Parameters,
+    tokens: Int64[Tensor, "instance example position"],
+    first_scored: int,
+) -> Float[Tensor, "instance example scored output"]:
+    """By the module's own forward."""
     n_scored = tokens.shape[2] - first_scored
     logits = []
     for i, instance_tokens in enumerate(tokens):
@@ -78,20 +90,38 @@ def _bilinear(
 stacked_logits.register(Decoder, decoder_logits)
 
 
-@stacked_logits.register(BareTransformer)
+@stacked_logits.register(TaskTransformer)
 def _transformer(
-    model: BareTransformer,
+    model: TaskTransformer,
     parameters: Parameters,
     tokens: Int64[Tensor, "instance example position"],
     first_scored: int,
 ) -> Float[Tensor, "instance example scored output"]:
+    if not _is_plain(model):
+        return _one_by_one(model, parameters, tokens, first_scored)
     hidden, skip = last_mlp(model, parameters, tokens, first_scored)
-    W_out = parameters[f"blocks.{model.config.n_layers - 1}.mlp.W_out"]
-    return multiply(skip + multiply(hidden, W_out), parameters["unembed.W_U"])
+    mlp = f"blocks.{model.cfg.n_layers - 1}.mlp."
+    written = _add_bias(
+        model, parameters, f"{mlp}b_out", multiply(hidden, parameters[f"{mlp}W_out"])
+    )
+    logits = multiply(skip + written, parameters["unembed.W_U"])
+    return _add_bias(model, parameters, "unembed.b_U", logits)
+
+
+def _is_plain(model: TaskTransformer) -> bool:
+    """Whether `last_mlp` computes it."""
+    return model.cfg.normalization_type is None and not model.cfg.attn_only
+
+
+def _add_bias(model: Module, parameters: Parameters, name: str, values: Tensor) -> Tensor:
+    """Where biases are not frozen at zero."""
+    if isinstance(model, BareTransformer):
+        return values
+    return values + parameters[name].flatten(1)[:, None, None]
 
 
 def last_mlp(
-    model: BareTransformer,
+    model: TaskTransformer,
     parameters: Parameters,
     tokens: Int64[Tensor, "instance example position"],
     first_scored: int,
@@ -99,7 +129,7 @@ def last_mlp(
     Float[Tensor, "instance example scored d_mlp"], Float[Tensor, "instance example scored d_model"]
 ]:
     """The last block's neurons, and the residual stream before them, at the scored positions."""
-    config = model.config
+    cfg = model.cfg
     n_positions = tokens.shape[2]
     # The residual stream before the first block, for every token at every position: row
     # token * n_positions + position of the table.
@@ -111,9 +141,9 @@ def last_mlp(
         pads = (tokens == model.pad_token)[:, :, None, None]
         hide_pads = torch.zeros(pads.shape, device=pads.device).masked_fill(pads, -math.inf)
     residual = table[:, :0]  # [instance, example, position, d_model], after the first block
-    for layer in range(config.n_layers):
+    for layer in range(cfg.n_layers):
         block = f"blocks.{layer}."
-        start = first_scored if layer == config.n_layers - 1 else 0
+        start = first_scored if layer == cfg.n_layers - 1 else 0
         W_Q, W_K, W_V = (  # [instance, d_model, head and d_head]
             parameters[f"{block}attn.W_{x}"].transpose(1, 2).flatten(2) for x in "QKV"
         )
@@ -125,14 +155,21 @@ def last_mlp(
             k, v = multiply(residual, W_K), multiply(residual, W_V)
             residual = residual[:, :, start:]
             q = multiply(residual, W_Q)
-        causal = config.attention_dir == "causal"
-        z = attend(q, k, v, config.n_heads, hide_pads, causal=causal)
-        residual = residual + multiply(z, parameters[f"{block}attn.W_O"].flatten(1, 2))
+        q, k, v = (
+            _add_bias(model, parameters, f"{block}attn.b_{x}", values)
+            for x, values in zip("QKV", (q, k, v), strict=True)
+        )
+        causal = cfg.attention_dir == "causal"
+        z = attend(q, k, v, cfg.n_heads, hide_pads, causal=causal)
+        written = multiply(z, parameters[f"{block}attn.W_O"].flatten(1, 2))
+        residual = residual + _add_bias(model, parameters, f"{block}attn.b_O", written)
         pre = multiply(residual, parameters[f"{block}mlp.W_in"])
-        post = pre.relu() if config.act_fn == "relu" else gelu(pre)
-        if layer == config.n_layers - 1:
+        pre = _add_bias(model, parameters, f"{block}mlp.b_in", pre)
+        post = pre.relu() if cfg.act_fn == "relu" else gelu(pre)
+        if layer == cfg.n_layers - 1:
             return post, residual
-        residual = residual + multiply(post, parameters[f"{block}mlp.W_out"])
+        written = multiply(post, parameters[f"{block}mlp.W_out"])
+        residual = residual + _add_bias(model, parameters, f"{block}mlp.b_out", written)
     raise AssertionError("a transformer has at least one block")
 
 
@@ -145,4 +182,7 @@ def _embed(table: Tensor, index: Tensor, matrix: Tensor) -> Tensor:
 
 def is_ours(model: Module) -> bool:
     """Whether `stacked_logits` has a way of its own for `model`, one free of synchronisation."""
-    return stacked_logits.dispatch(type(model)) is not stacked_logits.dispatch(object)
+    way = stacked_logits.dispatch(type(model))
+    if way is _transformer and isinstance(model, TaskTransformer):
+        return _is_plain(model)
+    return way is not stacked_logits.dispatch(object)

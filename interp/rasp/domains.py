@@ -207,9 +207,10 @@ class Domains:
         k, q = key.possible[rows].astype(np.float32), query.possible[rows].astype(np.float32)
         may, must = q @ truth @ k.T > 0, q @ (1 - truth) @ k.T == 0
         if selector.keys is selector.queries:  # here, key and query are the same value
-            diagonal = np.arange(len(k))
-            may[diagonal, diagonal] = k @ truth.diagonal() > 0
-            must[diagonal, diagonal] = k @ (1 - truth.diagonal()) == 0
+            diagonal, itself = np.arange(len(k)), truth.diagonal()
+            # Of truth values: BLAS may warn of products with a vector that are not invalid at all.
+            may[diagonal, diagonal] = (key.possible[rows] & itself).any(axis=1)
+            must[diagonal, diagonal] = ~(key.possible[rows] & ~itself).any(axis=1)
         return may, must
 
     def _truth(self, selector: Select) -> Bool[np.ndarray, "q k"]:

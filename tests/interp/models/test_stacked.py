@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from interp.models.config import (
     BilinearConfig,
+    CompiledConfig,
     DecoderConfig,
+    IterationHeadConfig,
     MLPConfig,
     ModelConfig,
     Norm,
@@ -66,6 +68,8 @@ CASES = [
     (PADDED, replace(BOTH_WAYS, n_layers=3), 1),
     (PADDED, TransformerConfig(**SMALL, n_layers=2), 1),
     *((TASK, BagConfig(), first) for first in (0, 2)),
+    *((PADDED, CompiledConfig(), first) for first in (0, 2)),
+    (THOUGHTS, IterationHeadConfig(), 3),
     *((THOUGHTS, DecoderConfig(n_heads=2, d_model=8, norm=norm), 0) for norm in NORMS),
     *((THOUGHTS, replace(SHARED, positions=positions), 2) for positions in PLACED),
     *((THOUGHTS, replace(SHARED, index="absolute", positions=p), 0) for p in ("t5", "none")),
@@ -81,6 +85,10 @@ def test_values_and_gradients_are_those_of_the_hooked_forward(
     for model in models:  # so that a bias shows
         if isinstance(config, MLPConfig) and config.bias:
             model.b_in.data.normal_(generator=torch.Generator().manual_seed(5))
+        if isinstance(config, CompiledConfig | IterationHeadConfig):  # with zeros and large numbers
+            generator = torch.Generator().manual_seed(5)
+            for parameter in model.parameters():
+                parameter.data = torch.randn(parameter.shape, generator=generator).double() / 8
         if isinstance(config, DecoderConfig) and config.positions == "t5":
             model.relative_bias.data.normal_(generator=torch.Generator().manual_seed(5))
     tokens = torch.stack([task.examples(split).tokens[:n_examples] for split in ("train", "test")])
