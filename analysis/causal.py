@@ -34,7 +34,7 @@ from interp.models.partial import Network
 from interp.models.transformer import TaskTransformer
 from interp.models.true_circuit import Kind
 from interp.runs.run import Run
-from tasks.atomic import atomic_path
+from tasks.atomic import atomic_path, write_text
 from tasks.pairs import Pairs
 
 SWEPT = ("embed_a", "embed_b", "post", "resid_pre", "attn_out", "mlp_out", "z")
@@ -82,7 +82,7 @@ def write_patching(
     rest = [column for column in table if column not in places]
     _write(folder, "patching", table.loc[:, [*places, *rest]], xr.Dataset(arrays), about, figures)
     if isinstance(model, TaskTransformer):
-        _write_text(folder / "attention.html", _attention_page(run, model, pairs))
+        write_text(folder / "attention.html", _attention_page(run, model, pairs))
 
 
 def _attention_page(run: Run, model: TaskTransformer, pairs: Pairs) -> str:
@@ -139,7 +139,7 @@ def write_circuit(
         {"edge": list(map(str, scores.edges))},
         ("example", "edge"),
     )
-    _write_text(folder / "curve.csv", curve.to_csv(index=False))
+    write_text(folder / "curve.csv", curve.to_csv(index=False))
     _write(folder, "circuit", table, xr.Dataset({"score": values}), about, figures)
 
 
@@ -150,7 +150,7 @@ def _write_truth(path: Path, scores: EdgeScores, kinds: Mapping[Edge, Kind]) -> 
         path.unlink(missing_ok=True)  # of other pairs
         complain(f"{path} is left out: {error}")
         return
-    _write_text(path, pd.DataFrame([found]).to_csv(index=False))
+    write_text(path, pd.DataFrame([found]).to_csv(index=False))
 
 
 def _fewest(curve: pd.DataFrame) -> int:
@@ -189,10 +189,5 @@ def _write(
 ) -> None:
     with atomic_path(folder / f"{name}.nc") as temporary:
         arrays.to_netcdf(temporary, engine="scipy")
-    _write_text(folder / f"{name}.csv", table.to_csv(index=False))
-    _write_text(folder / f"{name}.html", page(title, figures))
-
-
-def _write_text(path: Path, text: str) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(text)
+    write_text(folder / f"{name}.csv", table.to_csv(index=False))
+    write_text(folder / f"{name}.html", page(title, figures))

@@ -21,7 +21,7 @@ from analysis.describe import (
 from analysis.metrics import METRICS
 from analysis.plots.gallery import curve_figures, model_figures, seed_figures
 from interp.runs.run import Run
-from tasks.atomic import atomic_path
+from tasks.atomic import write_text
 
 ABSENT = "–"
 Number = int | float
@@ -213,8 +213,7 @@ def write_report(runs: Sequence[Run], path: Path) -> None:
     )
     environment.filters["plotly_json"] = _plotly_json
     page = environment.get_template("report.html.jinja")
-    with atomic_path(path) as temporary:
-        temporary.write_text(page.render(sections=sections, plotly_js=get_plotlyjs()))
+    write_text(path, page.render(sections=sections, plotly_js=get_plotlyjs()))
 
 
 def _plotly_json(figure: go.Figure) -> str:

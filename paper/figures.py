@@ -19,7 +19,7 @@ from analysis.plots.page import page
 from interp.arguments import UsageError, complain
 from interp.runs.run import Run, find_runs
 from paper.command import run_module
-from tasks.atomic import atomic_path
+from tasks.atomic import write_text
 
 WIDTH = 900
 """Of static pictures, in pixels; a PNG has twice as many."""
@@ -97,8 +97,7 @@ def draw(options: Options) -> int:
         if not figures:
             complain(f"{folder} has no history, measurements or checkpoints: nothing to draw")
             continue
-        with atomic_path(options.out / folder / "figures.html") as temporary:
-            temporary.write_text(page(folder, figures))
+        write_text(options.out / folder / "figures.html", page(folder, figures))
         print(options.out / folder / "figures.html")
         static |= {options.out / folder / name: figure for name, figure in figures.items()}
     if options.static and static:

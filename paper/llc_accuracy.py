@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool
-from scipy import stats
 from tyro.conf import Positional
 
+from analysis.llc.checks import reach
 from interp.progress import Show, progress
 from paper.command import refuse_unknown, run_module
 from paper.llc_cases import CASES, Reference, Setting, reference
@@ -70,8 +70,8 @@ def row(
     """A line of the table. The interval is Student's, from the chains of a repetition."""
     config, coefficient = setting.config, setting.known.coefficient
     estimates, n_chains = chains.mean(axis=1), chains.shape[1]
-    reach = stats.t.ppf(0.975, n_chains - 1) * chains.std(axis=1, ddof=1) / n_chains**0.5
-    covered = abs(estimates - truth.value) <= reach
+    half = reach(1.0, n_chains) * chains.std(axis=1, ddof=1) / n_chains**0.5
+    covered = abs(estimates - truth.value) <= half
     bias, spread = float(estimates.mean()) - truth.value, float(estimates.std(ddof=1))
     return {
         "case": setting.case,

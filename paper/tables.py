@@ -19,7 +19,7 @@ from interp.arguments import complain
 from interp.runs.run import find_runs
 from paper.command import run_module
 from paper.rows import Rows, collect
-from tasks.atomic import atomic_path
+from tasks.atomic import write_text
 
 TRANSFORMER_HEADINGS = {"$W_a$ FVE": "$W_E$ FVE"}
 """A transformer has one embedding: its $W_b$ is left out."""
@@ -204,8 +204,7 @@ def write_tables(options: Options) -> int:
 def write_files(folder: Path, files: Mapping[str, str]) -> None:
     """Write texts under their names, each whole or not at all."""
     for name, text in files.items():
-        with atomic_path(folder / name) as temporary:
-            temporary.write_text(text)
+        write_text(folder / name, text)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file of text by way of `atomic_path`."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text)
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

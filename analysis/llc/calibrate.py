@@ -155,8 +155,8 @@ def _sweep(
     """Estimates at several step sizes and temperatures, as the points of one landscape."""
     cells = list(product(TEMPERATURES, STEPS))
     many = landscape.about([0] * len(cells))
-    nbetas = torch.tensor([nbeta * heat for heat, _ in cells])
-    steps = torch.tensor([config.step_size * step / max(heat, 1.0) for heat, step in cells])
+    nbetas = torch.tensor([nbeta * colder for colder, _ in cells])
+    steps = torch.tensor([config.step_size * step / max(colder, 1.0) for colder, step in cells])
     trace = sample(many, config, restriction, nbeta=nbetas, step_size=steps, show=show)
     found = judged(trace, many, restriction)
     return pd.DataFrame(

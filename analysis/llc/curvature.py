@@ -3,7 +3,7 @@
 from math import ceil
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from analysis.llc.draws import Draws
@@ -25,8 +25,8 @@ def largest_curvature(
 ) -> PerChain:
     """The largest eigenvalue of the loss's Hessian where each chain is, by power iteration.
 
-    Products with the Hessian are differences of gradients at a distance `scale` on either side, the
-    square root of the step size, say: what the loss is like below that does not concern a chain.
+    Products with the Hessian are by gradients at a distance `scale` to either side, the square root
+    of the step size, say: what the loss is like below that does not concern a chain.
     With a metric G it is that of sqrt(G) H sqrt(G), as a preconditioned chain sees it.
     """
     root = 1.0 if metric is None else metric.sqrt()
@@ -37,10 +37,7 @@ def largest_curvature(
     size = torch.zeros_like(moves[..., :1])
     for _ in range(POWER_STEPS):
         direction = direction / direction.norm(dim=-1, keepdim=True).clamp(min=1e-30)
-        aside = scale * root * direction
-        ahead = posterior.loss_and_gradient(moves + aside, some)[1]
-        behind = posterior.loss_and_gradient(moves - aside, some)[1]
-        product = root * (ahead - behind) / (2 * scale)
+        product = root * _hessian_product(posterior, moves, root * direction, scale, some)
         size = (direction * product).sum(dim=-1, keepdim=True)
         direction = product
     return size[..., 0]
@@ -49,18 +46,29 @@ def largest_curvature(
 def hessian_trace(posterior: Posterior, moves: Moves, scale: PerPoint, *, seed: int) -> PerChain:
     """The trace of the loss's Hessian where each chain is, by Hutchinson's estimator.
 
-    The mean of v.Hv over random signs v; products as in `largest_curvature`.
+    The mean of v.Hv over random signs v; `scale` as in `largest_curvature`.
     """
     generator = torch.Generator().manual_seed(seed)
     total = torch.zeros_like(moves[..., 0])
     for _ in range(PROBES):
         signs = torch.randint(0, 2, moves.shape[1:], generator=generator).mul(2).sub(1).to(moves)
-        aside = scale * signs / signs.shape[-1] ** 0.5
-        ahead = posterior.loss_and_gradient(moves + aside, posterior.everything)[1]
-        behind = posterior.loss_and_gradient(moves - aside, posterior.everything)[1]
-        product = (ahead - behind) / (2 * scale) * signs.shape[-1] ** 0.5
-        total += (signs * product).sum(dim=-1)
+        unit = (signs / signs.shape[-1] ** 0.5).expand_as(moves)
+        product = _hessian_product(posterior, moves, unit, scale, posterior.everything)
+        total += (unit * product).sum(dim=-1) * signs.shape[-1]
     return total / PROBES
+
+
+def _hessian_product(
+    posterior: Posterior,
+    moves: Moves,
+    direction: Moves,
+    scale: PerPoint,
+    examples: Int64[Tensor, "1 example"],
+) -> Moves:
+    """The Hessian of the loss times a direction, by gradients at a distance to either side."""
+    ahead = posterior.loss_and_gradient(moves + scale * direction, examples)[1]
+    behind = posterior.loss_and_gradient(moves - scale * direction, examples)[1]
+    return (ahead - behind) / (2 * scale)
 
 
 def minibatch_variance(

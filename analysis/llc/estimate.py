@@ -129,7 +129,10 @@ def judged(trace: Trace, landscape: Landscape, restriction: Restriction) -> list
     if (config.batch_size or landscape.n_examples) < landscape.n_examples:
         draws = Draws(config, 1, landscape.n_examples, like)
         noise = minibatch_variance(posterior, last, draws).amax(dim=1)
-    stiffness = (nbeta[:, 0, 0] * curvature + config.localization).cpu().double()
+    plain = curvature  # at most, of the Hessian without the metric
+    if trace.metric is not None:
+        plain = curvature / trace.metric.flatten(1).amin(dim=1)
+    stiffness = (nbeta[:, 0, 0] * plain + config.localization).cpu().double()
     drop = predicted_drop(
         posterior,
         config.steps * trace.step_size / 2,

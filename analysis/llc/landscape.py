@@ -19,6 +19,7 @@ from torch.nn import Module
 from torch.nn.functional import cross_entropy
 
 from interp.models.stacked import is_ours, stacked_logits
+from tasks.pairs import is_scored
 from tasks.task import IGNORE, Examples
 
 Weights = Float[Tensor, "point chain parameter"]
@@ -105,7 +106,7 @@ class ModuleLandscape(Landscape):
             for name, x in [*named.items(), *model.named_buffers()]
             if name not in self.layout
         }
-        self.bytes_per_example = measured_bytes(self)
+        self.bytes_per_example = _measured_bytes(self)
 
     def _like_centres(self, x: Tensor) -> Tensor:
         return x.to(self.centres.device, self.centres.dtype if x.is_floating_point() else x.dtype)
@@ -167,8 +168,7 @@ class NetworkLandscape(ModuleLandscape):
         self.is_regression = targets.is_floating_point()
         if loss == "kl" and self.is_regression:
             raise ValueError("the answers are values, which have no divergence: choose loss 'task'")
-        missing = targets.isnan() if self.is_regression else targets == IGNORE
-        self._mean_scored = float((~missing).sum()) / len(targets)
+        self._mean_scored = float(is_scored(examples).sum()) / len(targets)
         self.kind = loss
         super().__init__(model, examples.tokens, targets, self._of_task, points=points, dtype=dtype)
 
@@ -178,8 +178,7 @@ class NetworkLandscape(ModuleLandscape):
             return super().losses(weights, examples)
         logits, said = self.outputs(weights, examples), self._answers[:, examples]
         each = (said.exp() * (said - logits.log_softmax(dim=-1))).sum(dim=-1)
-        is_scored = self.targets[examples] != IGNORE
-        return (each * is_scored).sum(dim=-1) / self._mean_scored
+        return (each * (self.targets[examples] != IGNORE)).sum(dim=-1) / self._mean_scored
 
     def _of_task(
         self,
@@ -246,9 +245,8 @@ def unflattened(layout: Mapping[str, torch.Size], weights: Weights) -> dict[str,
     }
 
 
-def measured_bytes(landscape: Landscape) -> int:
+def _measured_bytes(landscape: Landscape) -> int:
     """What one example's losses keep for their gradient, of one parameter vector."""
-
     one = landscape.about([0])
 
     def kept(n_examples: int) -> int:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Int64
 from torch import Tensor
 
 from analysis.llc.landscape import Landscape, Losses
@@ -43,23 +43,16 @@ class Posterior:
         return loss, gradient.mul_(self.nbeta).add_(moves, alpha=self.localization)
 
     def loss_and_gradient(
-        self,
-        moves: Moves,
-        examples: Int64[Tensor, "chain_or_1 example"],
-        weights: Float[Tensor, "point chain example"] | None = None,
+        self, moves: Moves, examples: Int64[Tensor, "chain_or_1 example"]
     ) -> tuple[PerChain, Moves]:
-        """The mean loss of some examples, each times its weight if given, and its gradient."""
-        n_examples, start, total, gradient = examples.shape[1], 0, None, None
+        """The mean loss of some examples, and its gradient."""
+        total, gradient = None, None
         for part in examples.split(self._at_once(moves), dim=1):
             at = moves.detach().requires_grad_()
-            losses = self._losses(at, part)
-            if weights is not None:
-                losses = losses * weights[..., start : start + part.shape[1]]
-            share = losses.mean(dim=-1) * (part.shape[1] / n_examples)
+            share = self._losses(at, part).mean(dim=-1) * (part.shape[1] / examples.shape[1])
             (found,) = torch.autograd.grad(share.sum(), at)
             total = share.detach() if total is None else total + share.detach()
             gradient = found.contiguous() if gradient is None else gradient.add_(found)
-            start += part.shape[1]
         assert total is not None and gradient is not None
         return total, gradient
 

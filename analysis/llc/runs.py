@@ -31,7 +31,7 @@ from interp.models.config import CompiledConfig, IterationHeadConfig
 from interp.progress import Show
 from interp.runs.recipe import Recipe
 from interp.runs.run import Run
-from tasks.atomic import atomic_path
+from tasks.atomic import write_text
 from tasks.task import Split
 
 Checkpoints = Literal["all", "final", "log"]
@@ -154,7 +154,7 @@ def write_llc(
         estimates = dict(zip(which.steps, found, strict=True))
         title = which.title(run)
         write_trace(trace, which.path(run, ".zarr"), [f"step_{step:07d}" for step in estimates])
-        _write_text(which.path(run, ".html"), page(title, _figures(title, estimates, trace)))
+        write_text(which.path(run, ".html"), page(title, _figures(title, estimates, trace)))
         about = {"settings": _settings(which, trace), "checkpoints": _plain(estimates)}
         run.write_json(str(which.path(run, ".json").relative_to(run.path)), about)
         rows = [(step, *row) for step, estimate in estimates.items() for row in _values(estimate)]
@@ -176,8 +176,8 @@ def write_calibration(
     found = calibrate_llc(which.landscape, config, which.restriction, budget=budget, show=told)
     title = f"{which.title(run)}, step {which.steps[0]}"
     figures = {"sweep": calibration_figure(found.table, title=title)}
-    _write_text(which.path(run, "_calibration.csv"), found.table.to_csv(index=False))
-    _write_text(which.path(run, "_calibration.html"), page(title, figures))
+    write_text(which.path(run, "_calibration.csv"), found.table.to_csv(index=False))
+    write_text(which.path(run, "_calibration.html"), page(title, figures))
     return found
 
 
@@ -282,8 +282,3 @@ def _figures(
         "checks": checks_figure({f"step {step}": e.checks for step, e in estimates.items()}),
         **traces,
     }
-
-
-def _write_text(path: Path, text: str) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(text)

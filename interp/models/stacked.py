@@ -7,7 +7,6 @@ same mathematics as their hooked forward with less work:
   not once per example, unless there are more tokens than examples: the MLP's embeddings go through
   the first layer before the lookup, the transformer's through the first block's W_Q, W_K, W_V.
 - A transformer's last block has queries, MLP and logits at the scored positions only.
-
 - Biases that are frozen at zero are left out.
 
 Any other module runs as it is, instance by instance.
@@ -42,16 +41,6 @@ def stacked_logits(
     `model` says which function to compute; its own parameters are not used, those of instance i
     are `parameters[name][i]`.
     """
-    return _one_by_one(model, parameters, tokens, first_scored)
-
-
-def _one_by_one(
-    model: Module,
-    parameters: Parameters,
-    tokens: Int64[Tensor, "instance example position"],
-    first_scored: int,
-) -> Float[Tensor, "instance example scored output"]:
-    """By the module's own forward."""
     n_scored = tokens.shape[2] - first_scored
     logits = []
     for i, instance_tokens in enumerate(tokens):
@@ -98,7 +87,7 @@ def _transformer(
     first_scored: int,
 ) -> Float[Tensor, "instance example scored output"]:
     if not _is_plain(model):
-        return _one_by_one(model, parameters, tokens, first_scored)
+        return stacked_logits.dispatch(object)(model, parameters, tokens, first_scored)
     hidden, skip = last_mlp(model, parameters, tokens, first_scored)
     mlp = f"blocks.{model.cfg.n_layers - 1}.mlp."
     written = _add_bias(

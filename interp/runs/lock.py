@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from tasks.atomic import atomic_path
+from tasks.atomic import write_text
 
 HEARTBEAT = 10.0
 """Seconds between two signs of life."""
@@ -57,9 +57,8 @@ def _acquire(path: Path) -> str:
                 f"{path.parent} is in use by process {owner.get('pid')} on {owner.get('host')}: "
                 "wait for it to end, or stop it"
             )
-        with atomic_path(path) as temporary:
-            owner = {"token": token, "host": socket.gethostname(), "pid": os.getpid()}
-            temporary.write_text(json.dumps(owner))
+        owner = {"token": token, "host": socket.gethostname(), "pid": os.getpid()}
+        write_text(path, json.dumps(owner))
     return token
 
 

@@ -22,7 +22,7 @@ from torch.nn import Module
 
 from interp.runs.lock import is_locked, locked
 from interp.runs.recipe import Recipe, recipe_from_json
-from tasks.atomic import atomic_path
+from tasks.atomic import atomic_path, write_text
 
 METRIC_COLUMNS = {"step": "int64", "metric": "str", "component": "str", "value": "float64"}
 
@@ -61,7 +61,7 @@ class Run:
                     "remove that folder"
                 )
             return run
-        _write_text(folder / "recipe.json", recipe.to_json())
+        write_text(folder / "recipe.json", recipe.to_json())
         return cls(folder)
 
     @property
@@ -193,7 +193,7 @@ class Run:
 
     def write_json(self, name: str, data: Mapping[str, Any]) -> None:
         """Write a JSON file of the folder."""
-        _write_text(self.path / name, json.dumps(data, indent=2) + "\n")
+        write_text(self.path / name, json.dumps(data, indent=2) + "\n")
 
     # One writer at a time
 
@@ -274,8 +274,3 @@ def load_tensors(path: Path) -> dict[str, Shaped[Tensor, "..."]]:
         raise RunError(
             f"{path} is damaged ({error}): remove it and train or import again"
         ) from error
-
-
-def _write_text(path: Path, text: str) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(text)
