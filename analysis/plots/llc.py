@@ -102,7 +102,8 @@ def checks_figure(checks: Mapping[str, Sequence[Check]]) -> go.Figure:
         limits.setdefault(check.name, set()).add(check.limit)
     columns = [[_cell(found, name) for found in checks.values()] for name in limits]
     # A limit that depends on the point is not shown.
-    heads = [f"{n}<br>{min(x):.4g}" if len(x) == 1 else f"{n}<br>" for n, x in limits.items()]
+    shown = {name: f"{min(x):.4g}" if len(x) == 1 else "" for name, x in limits.items()}
+    heads = [f"{'<br>'.join(n.rsplit('_', 1))}<br>{limit}" for n, limit in shown.items()]
     table = go.Table(
         header={"values": ["check<br>limit", *heads], "align": "left", "fill_color": "#e6e6e6"},
         cells={
@@ -112,9 +113,14 @@ def checks_figure(checks: Mapping[str, Sequence[Check]]) -> go.Figure:
             "height": 26,
         },
     )
-    layout = {"template": TEMPLATE, "title_text": "Checks (coloured: failed)", "font_size": 13}
-    width, height = 150 + 115 * len(columns), 180 + 26 * len(checks)
-    return go.Figure(table, layout={**layout, "width": max(width, 700), "height": height})
+    drawn = go.Figure(table).update_layout(template=TEMPLATE, font_size=10)
+    width, height = 110 + 68 * len(columns), 205 + 26 * len(checks)
+    return drawn.update_layout(
+        title={"text": "Checks (coloured: failed)", "font_size": 18},
+        width=max(width, 700),
+        height=height,
+        margin={"l": 16, "r": 16},
+    )
 
 
 def _cell(checks: Sequence[Check], name: str) -> tuple[str, str]:
