@@ -378,9 +378,9 @@ class LLC(Coefficient):
 class Calibrate(Coefficient):
     """Choose the sampler's settings for the newest checkpoint of runs."""
 
-    budget: int = 20_000
+    budget: int = 5000
     """Steps that a chain may take in the end."""
-    sampler: Literal["sgld", "rmsprop_sgld", "sgnht", "mala"] = "sgld"
+    sampler: Literal["sgnht", "sgld", "rmsprop_sgld", "mala"] = "sgnht"
     """As of `interp llc`, like the options that follow."""
     chains: int = 8
     """Independent chains."""

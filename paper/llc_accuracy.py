@@ -77,6 +77,7 @@ def row(
         "case": setting.case,
         "loss": str(setting.known),
         "engine": engine,
+        "sampler": config.sampler,
         "step_size": config.step_size,
         "nbeta": config.nbeta,
         "localization": config.localization,
@@ -118,7 +119,7 @@ def rows(
 
 def page(table: pd.DataFrame) -> str:
     """Markdown: what was estimated, how far off, and how often the interval holds the reference."""
-    settings = ["step_size", "batch_size", "draws", "thin"]
+    settings = ["sampler", "step_size", "batch_size", "draws", "thin"]
     columns = ["case", "engine", *settings, "repetitions", "estimate", "standard_error"]
     columns += ["reference", "reference_kind", "relative_error", "lambda", "multiplicity"]
     columns += ["spread", "step_bias_in_errors", "coverage", "passed", "coverage_passed"]

@@ -14,9 +14,9 @@ from analysis.llc.sampling import sample
 
 CURVATURES = (0.6, 0.7, 0.8, 0.9, 1.0, 1.0, 1.1, 1.2, 1.3, 1.4)
 N_EXAMPLES = 1000
-REGULAR = LLCConfig(chains=4, nbeta=N_EXAMPLES / log(N_EXAMPLES), localization=5.0)
-CROSSING = LLCConfig(chains=4, nbeta=145.0, localization=1.0)
-LINEAR = LLCConfig(chains=4, nbeta=500.0, localization=10.0)
+REGULAR = LLCConfig("sgld", chains=4, nbeta=N_EXAMPLES / log(N_EXAMPLES), localization=5.0)
+CROSSING = LLCConfig("sgld", chains=4, nbeta=145.0, localization=1.0)
+LINEAR = LLCConfig("sgld", chains=4, nbeta=500.0, localization=10.0)
 REFERENCE_CHAINS, REFERENCE_TIMES = 256, 25
 """Of a reference by MALA: chains, and relaxation times of the localization that each runs after
 burn-in."""
@@ -42,21 +42,25 @@ def _settings(case: str, known: Known) -> Iterator[Setting]:
         yield Setting(case, known, coarse, 0.1)
         yield Setting(case, known, replace(coarse, batch_size=256), 0.1)
         yield Setting(case, known, replace(coarse, step_size=1e-4, draws=1000, thin=10), 0.1)
+        yield Setting(case, known, replace(coarse, sampler="sgnht", batch_size=256), 0.1)
         yield Setting(case, known, replace(coarse, draws=1000, burn_in=500), 0.1, beside=True)
     elif isinstance(known, Regular):
         coarse = replace(REGULAR, step_size=1e-3)
         yield Setting(case, known, replace(coarse, step_size=4e-3, draws=500))
         yield Setting(case, known, replace(coarse, draws=500, thin=3))
         yield Setting(case, known, replace(coarse, step_size=1e-4, draws=1000, thin=12))
+        yield Setting(case, known, replace(coarse, sampler="sgnht", step_size=2e-3, draws=1000))
         yield Setting(case, known, replace(coarse, draws=1000, burn_in=500), beside=True)
     elif isinstance(known, NormalCrossing):
-        yield Setting(case, known, replace(CROSSING, step_size=2e-4, draws=1500, thin=100))
+        long = replace(CROSSING, sampler="sgnht", step_size=2e-4, draws=2000, thin=5)
+        yield Setting(case, known, long)
         short = replace(CROSSING, step_size=4e-4, draws=1500, burn_in=1500)
         yield Setting(case, known, short, beside=True)
     else:
-        yield Setting(case, known, replace(LINEAR, step_size=4e-5, draws=300, thin=100), 0.25)
+        long = replace(LINEAR, sampler="sgnht", step_size=1e-4, draws=1000, thin=4)
+        yield Setting(case, known, long)
         short = replace(LINEAR, step_size=2e-4, draws=1500, burn_in=1500)
-        yield Setting(case, known, short, 0.25, beside=True)
+        yield Setting(case, known, short, beside=True)
 
 
 CASES: dict[str, tuple[Setting, ...]] = {
@@ -91,7 +95,9 @@ class Reference:
 
 
 def reference(known: Known, config: LLCConfig) -> Reference:
-    """At the settings' temperature and localization, and for a regular loss, step and batch."""
+    """At the settings' temperature and localization, and for SGLD of a regular loss, step and
+    batch.
+    """
     assert config.nbeta is not None
     at = config.nbeta, config.localization
     if isinstance(known, DeepLinear):
@@ -100,6 +106,8 @@ def reference(known: Known, config: LLCConfig) -> Reference:
     exact = known.expected(*at)
     if isinstance(known, NormalCrossing):
         return Reference(exact, 0.0, "quadrature", exact)
+    if config.sampler != "sgld":
+        return Reference(exact, 0.0, "closed form", exact)
     batch = (config.batch_size,) if isinstance(known, RegularData) else ()
     return Reference(known.expected(*at, config.step_size, *batch), 0.0, "closed form", exact)
 

@@ -4,16 +4,29 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.plots.style import COLORS, INK, log_axis
+from analysis.plots.style import COLORS, INK, MUTED, log_axis
 from paper.chain_of_thought.plots import add_band, panels, place
 
 PANELS = {
-    "losses": ("loss", (("loss_train", "train"), ("loss_test", "test"))),
-    "local learning coefficient": ("estimate", (("unchecked", "at n / log n"),)),
-    "by the settings of earlier work": ("estimate", (("published_settings", "one chain"),)),
+    "losses": (
+        "loss",
+        {
+            "loss/train": "train",
+            "loss/test": "test",
+            "hidden/restricted_loss": "restricted to key irreps",
+        },
+    ),
+    "local learning coefficient": (
+        "estimate",
+        {"estimate": "at the first localization", "stronger": "at a stronger one"},
+    ),
+    "by the settings of earlier work": ("estimate", {"published": "one chain"}),
     "simpler measures": (
         "over their largest",
-        (("weight_norm", "weight norm"), ("hessian_trace", "trace of the Hessian")),
+        {
+            "weight_norm": "weight norm",
+            "hessian_trace": "trace of the Hessian",
+        },
     ),
 }
 """By the titles of the panels: the vertical axis; columns, and what they are called."""
@@ -26,34 +39,38 @@ def training_figure(table: pd.DataFrame, title: str) -> go.Figure:
     """
     table = table.loc[table["step"] > 0]  # which has no place on a logarithmic axis
     drawn = panels(list(PANELS), 2, title, 300, horizontal_spacing=0.1, vertical_spacing=0.16)
-    colors = iter(COLORS)
+    colors = iter((*COLORS, INK, MUTED))
     for i, (name, (axis, curves)) in enumerate(PANELS.items()):
         where = place(i, 2)
         drawn.update_yaxes(title_text=axis, **where)
-        for column, label in curves:
+        for column, label in curves.items():
+            if column not in table:
+                continue
             y = table[column] / (table[column].max() if name.startswith("simpler") else 1)
             points = pd.DataFrame({"x": table["step"], "y": y})
             color = next(colors)
             add_band(drawn, points, label, color, where, in_legend=True)
-            if column == "unchecked":
-                _add_points(drawn, table, color, where)
+            if f"{column}_failures" in table:
+                _add_points(drawn, table, column, color, where)
     drawn.update_yaxes(type="log", exponentformat="power", row=1, col=1)
     drawn.update_xaxes(title_text="training step", **log_axis(table["step"].to_numpy()))
     return drawn.update_layout(font={"color": INK})
 
 
-def _add_points(drawn: go.Figure, table: pd.DataFrame, color: str, where: dict[str, int]) -> None:
-    is_hollow = table["failures"] != ""
+def _add_points(
+    drawn: go.Figure, table: pd.DataFrame, column: str, color: str, where: dict[str, int]
+) -> None:
+    is_hollow = table[f"{column}_failures"] != ""
     drawn.add_scatter(
         x=table["step"],
-        y=table["unchecked"],
+        y=table[column],
         mode="markers",
         marker={
             "size": 5,
             "color": np.where(is_hollow, "white", color).tolist(),
             "line": {"color": color, "width": 1},
         },
-        hovertext=table["failures"],
+        hovertext=table[f"{column}_failures"],
         showlegend=False,
         **where,
     )

@@ -29,7 +29,8 @@ REGULAR, CROSSING = Regular(CURVATURES), NormalCrossing((0, 1))
 DATA = RegularData(CURVATURES, n_examples=1000)
 OFF = 0.1
 """A number is wrong if it is off by more than this share of the truth."""
-GOOD = LLCConfig(step_size=5e-4, nbeta=100.0, localization=6.0, draws=3000)
+GOOD = LLCConfig("sgld", step_size=5e-4, nbeta=100.0, localization=6.0, draws=3000)
+THERMOSTAT = replace(GOOD, sampler="sgnht", draws=1500)
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def _about_origin(function: Callable[[Tensor], Tensor]) -> FunctionLandscape:
 
 CASES = {
     "sgld": Case(REGULAR.landscape, GOOD, 5.0),
-    "sgnht": Case(REGULAR.landscape, replace(GOOD, sampler="sgnht"), 5.0),
+    "sgnht": Case(REGULAR.landscape, THERMOSTAT, 5.0),
     "rmsprop_sgld": Case(
         REGULAR.landscape,
         replace(GOOD, sampler="rmsprop_sgld", step_size=1e-4, burn_in=8000),
@@ -77,12 +78,19 @@ CASES = {
     "step diverges": Case(
         REGULAR.landscape, replace(GOOD, step_size=0.04, draws=2000), 5.0, "diverged"
     ),
+    "sgnht diverges": Case(REGULAR.landscape, replace(THERMOSTAT, step_size=0.04), 5.0, "diverged"),
     "nothing moves": Case(
         REGULAR.landscape, replace(GOOD, step_size=1e-9, burn_in=5000), 5.0, "diffusion"
     ),
     "minibatches too small": Case(
         DATA.landscape,
         replace(GOOD, step_size=1e-4, nbeta=587.0, batch_size=32, localization=20.0),
+        5.0,
+        "minibatch",
+    ),
+    "sgnht, minibatches too small": Case(
+        DATA.landscape,
+        replace(THERMOSTAT, nbeta=587.0, batch_size=32, localization=20.0),
         5.0,
         "minibatch",
     ),

@@ -4,33 +4,30 @@ Trains what is missing in RUNS, estimates the coefficient at every checkpoint of
 run folder has already, by the same settings, is not estimated again), and writes for each
 experiment, with p53 for its name,
 
-- `p53_llc.csv`: a row for each seed and checkpoint: losses, weight norm, trace of the Hessian, the
-  number that was sampled with its interval and the checks that fail, and the number that one chain
-  has by the settings of earlier work;
+- `p53_llc.csv`: a row for each seed and checkpoint: losses, other measures, and the number that was
+  sampled by each setting, with its error and the checks that fail;
 - `p53_llc.svg`: the curves;
-- `p53_llc.md`: when each of them changes, seed by seed.
+- `p53_llc.md`: when each of them changes, seed by seed, and what foretells the test loss.
 """
 
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
 from tyro.conf import Positional
 
-from analysis.llc import LLCConfig, llc_estimates
+from analysis.evaluate import evaluate_run
+from analysis.llc import LLCConfig, NetworkLandscape, llc_estimates
 from analysis.llc.curvature import hessian_trace
 from analysis.llc.posterior import Posterior
 from analysis.llc.restriction import Restriction
-from analysis.llc.runs import Coefficient, coefficient_of, write_llc
-from analysis.scores import split_scores
+from analysis.llc.runs import coefficient_of
 from interp.arguments import complain, parse_seeds
 from interp.models.config import MLPConfig
 from interp.progress import Show, progress
@@ -38,11 +35,22 @@ from interp.runs.recipe import AdamW, Recipe, Schedule
 from interp.runs.run import Run
 from paper.command import refuse_unknown, run_module
 from paper.figures import write_static
+from paper.llc_changes import changes_page
 from paper.llc_curves import training_figure
-from paper.tables import Table, markdown, write_files
+from paper.tables import write_files
 from tasks.composition import GroupComposition
 from training.progress import shown
 from training.train import train
+
+STRONGER = 5.0
+"""Times the localization, to see whether the shape of the curve depends on it."""
+PUBLISHED = LLCConfig(
+    "sgld", step_size=3e-3, nbeta=2.0, localization=5.0, chains=2, draws=150, burn_in=0
+)
+"""Of the earlier work, which had the first of these chains; too hot, too short, and never settled.
+"""
+METRICS = ("loss/train", "loss/test", "hidden/restricted_loss")
+"""What is measured of every checkpoint, where a network has it."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,12 @@ class Experiment:
     recipe: Recipe
     config: LLCConfig
 
+    @property
+    def settings(self) -> dict[str, LLCConfig]:
+        """By the names of columns."""
+        stronger = replace(self.config, localization=STRONGER * self.config.localization)
+        return {"estimate": self.config, "stronger": stronger, "published": PUBLISHED}
+
 
 EXPERIMENTS = {
     "p53": Experiment(
@@ -59,26 +73,11 @@ EXPERIMENTS = {
             GroupComposition("C53", train_fraction=0.5),
             MLPConfig(d_embed=16, d_mlp=48),
             AdamW(lr=5e-3, weight_decay=1.0),
-            Schedule(steps=5000, checkpoints=12, log_every=50),
+            Schedule(steps=5000, checkpoints=24, log_every=50),
         ),
-        LLCConfig(
-            step_size=2e-4,
-            localization=3.0,
-            chains=4,
-            draws=500,
-            thin=80,
-            batch_size=128,
-            full_every=5,
-        ),
+        LLCConfig(step_size=1e-3, localization=2.5, chains=4, draws=400, thin=2),
     )
 }
-PUBLISHED = LLCConfig(step_size=3e-3, nbeta=2.0, localization=5.0, chains=2, draws=150, burn_in=0)
-"""Of the earlier work, which had the first of these chains; too hot, too short, and never settled.
-"""
-CURVES = ("unchecked", "loss_test", "weight_norm", "hessian_trace")
-"""What changes in the course of training."""
-DRAWS = 1000
-"""Of the bootstrap."""
 
 
 @dataclass(frozen=True)
@@ -97,114 +96,72 @@ class Options:
     """Show no progress."""
 
 
-def course(run: Run, config: LLCConfig, show: Show) -> pd.DataFrame:
-    """Everything that is followed of one run: a row for each checkpoint."""
-    which = coefficient_of(run, checkpoints="all")
-    if not _is_stored(run, which, config):
-        write_llc(run, which, config, show)
-    stored = json.loads(which.path(run, ".json").read_text())["checkpoints"]
-    published = llc_estimates(which.landscape, PUBLISHED)[0]
-    traces = _hessian_traces(which)
-    rows = []
-    for i, point in enumerate(stored):
-        model: Any = run.model(point["step"])
-        chains = np.array(point["chains"], dtype=float)
-        rows.append(
-            {
-                "seed": run.recipe.init_seed,
-                "step": point["step"],
-                "loss_train": split_scores(model, run.recipe.task, "train").loss,
-                "loss_test": split_scores(model, run.recipe.task, "test").loss,
-                "weight_norm": float(which.landscape.centres[i].norm()),
-                "hessian_trace": traces[i],
-                "unchecked": chains.mean(),
-                "standard_error": chains.std(ddof=1) / len(chains) ** 0.5,
-                "failures": " ".join(c["name"] for c in point["checks"] if not c["passed"]),
-                "published_settings": float(published[i].chains[0]),
-            }
-        )
-    return pd.DataFrame(rows)
+def course(run: Run, experiment: Experiment, show: Show | None = None) -> pd.DataFrame:
+    """Everything that is followed of one run: a row for each checkpoint.
+
+    Kept in the run's folder, so that it is done once for the same settings.
+    """
+    settings = {name: dataclasses.asdict(own) for name, own in experiment.settings.items()}
+    path = run.path / "llc" / "along_training.json"
+    if path.exists():
+        found = run.read_json(str(path.relative_to(run.path)))
+        if found["settings"] == settings:
+            return pd.DataFrame(found["rows"])
+    table = _followed(run, experiment, show)
+    rows = json.loads(table.to_json(orient="records", double_precision=15) or "")
+    path.parent.mkdir(exist_ok=True)
+    run.write_json(str(path.relative_to(run.path)), {"settings": settings, "rows": rows})
+    return table
 
 
-def _is_stored(run: Run, which: Coefficient, config: LLCConfig) -> bool:
-    """Whether the run has estimates by these settings at all of these checkpoints."""
-    path = which.path(run, ".json")
-    if not path.exists():
-        return False
-    found = json.loads(path.read_text())
-    asked = dataclasses.asdict(config)
-    chosen = {name: value for name, value in asked.items() if value is not None}
-    steps = [point["step"] for point in found["checkpoints"]]
-    return steps == which.steps and chosen.items() <= found["settings"].items()
+def _followed(run: Run, experiment: Experiment, show: Show | None) -> pd.DataFrame:
+    evaluate_run(run)
+    landscape = coefficient_of(run, checkpoints="all").landscape
+    table = pd.DataFrame({"seed": run.recipe.init_seed, "step": run.steps})
+    metrics = run.metrics()
+    totals = metrics[metrics["component"] == ""].set_index(["metric", "step"])["value"]
+    for name in METRICS:
+        if name in totals:
+            table[name] = totals[name].loc[run.steps].to_numpy()
+    table["weight_norm"] = landscape.centres.norm(dim=-1).tolist()
+    table["hessian_trace"] = _hessian_traces(landscape)
+    for name, config in experiment.settings.items():
+        told: Callable[[int, int, float], None] | None = None
+        if show:
+            told = partial(_tell, show, f"{run.name}, {name}")
+        found, _ = llc_estimates(landscape, config, show=told)
+        if name == "published":
+            table[name] = [float(estimate.chains[0]) for estimate in found]
+            continue
+        table[name] = [estimate.value for estimate in found]
+        table[f"{name}_error"] = [estimate.standard_error for estimate in found]
+        table[f"{name}_failures"] = [" ".join(c.name for c in e.failures) for e in found]
+    return table
 
 
-def _hessian_traces(which: Coefficient) -> list[float]:
-    one = which.landscape.centres.new_ones(len(which.steps), 1, 1)
-    posterior = Posterior(which.landscape, Restriction(), one, 0.0)
+def _tell(show: Show, what: str, done: int, total: int, value: float) -> None:
+    show(what, done, total, f"{value:.4g} so far at the first checkpoint")
+
+
+def _hessian_traces(landscape: NetworkLandscape) -> list[float]:
+    one = landscape.centres.new_ones(len(landscape.centres), 1, 1)
+    posterior = Posterior(landscape, Restriction(), one, 0.0)
     return hessian_trace(posterior, posterior.start(1), 1e-2 * one, seed=0)[:, 0].tolist()
-
-
-def change_point(steps: Sequence[int], values: Float[np.ndarray, "checkpoint"]) -> float:
-    """The step at which a curve changes most: where two levels, one before it and one from it on,
-    come closest to the curve in the least squares. Halfway, in the logarithm, between checkpoints;
-    NaN if there is but one.
-    """
-    if len(values) < 2:
-        return float("nan")
-    rests = [
-        ((values[:i] - values[:i].mean()) ** 2).sum()
-        + ((values[i:] - values[i:].mean()) ** 2).sum()
-        for i in range(1, len(values))
-    ]
-    i = int(np.argmin(rests)) + 1
-    return float(np.sqrt(steps[i - 1] * steps[i]))
-
-
-def change_points(table: pd.DataFrame) -> pd.DataFrame:
-    """When each curve of each seed changes, from the largest test loss on.
-
-    That of the coefficient with a 95% interval, by a bootstrap of the numbers within their errors.
-    """
-    rows = []
-    for seed, of_seed in table.groupby("seed"):
-        late = of_seed[of_seed["step"] >= of_seed.loc[of_seed["loss_test"].idxmax(), "step"]]
-        steps = late["step"].tolist()
-        logs = late.assign(
-            loss_test=np.log(late["loss_test"]),
-            hessian_trace=np.log(late["hessian_trace"].to_numpy().clip(1e-9)),
-        )
-        row: dict[str, Any] = {"seed": seed}
-        row |= {name: change_point(steps, logs[name].to_numpy()) for name in CURVES}
-        noise = np.random.default_rng(0).normal(size=(DRAWS, len(late)))
-        drawn = logs["unchecked"].to_numpy() + noise * logs["standard_error"].to_numpy()
-        found = [change_point(steps, values) for values in drawn]
-        row["unchecked_low"], row["unchecked_high"] = np.quantile(found, [0.025, 0.975])
-        rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def page(name: str, experiment: Experiment, table: pd.DataFrame) -> str:
     """Markdown: what was done, the curves, and when they change."""
-    changes = change_points(table)
-    printed = pd.DataFrame(
-        {
-            "seed": changes["seed"],
-            "LLC": [
-                f"{row.unchecked:.0f} ({row.unchecked_low:.0f} to {row.unchecked_high:.0f})"
-                for row in changes.itertuples()
-            ],
-            **{column: changes[column].map("{:.0f}".format) for column in CURVES[1:]},
-        }
-    )
-    passed = (table["failures"] == "").sum()
+    passed = (table["estimate_failures"] == "").sum()
+    reasons = table["estimate_failures"].str.split().explode().value_counts()
     return (
         f"# {_title(name)}\n\n"
         f"`{experiment.config}`\n\n"
         f"{table['seed'].nunique()} seeds, {table['step'].nunique()} checkpoints; {passed} of "
-        f"{len(table)} numbers pass all checks, the others are hollow.\n\n"
+        f"{len(table)} numbers pass all checks, the others are hollow "
+        f"({', '.join(f'{check} {n}' for check, n in reasons.items())}). The stronger localization "
+        f"is {STRONGER * experiment.config.localization:g}.\n\n"
         f"![curves]({name}_llc.svg)\n\n"
-        "The step at which each curve changes most, after the largest test loss:\n\n"
-        f"{markdown(Table('changes', printed))}"
+        f"{changes_page(table)}"
     )
 
 
@@ -220,7 +177,7 @@ def follow(options: Options, show: Show) -> int:
         experiment = EXPERIMENTS[name]
         recipes = [experiment.recipe.with_seed(seed) for seed in parse_seeds(options.seeds)]
         runs = train(recipes, options.to, name=name, progress=shown(show))
-        table = pd.concat([course(run, experiment.config, show) for run in runs])
+        table = pd.concat([course(run, experiment, show) for run in runs], ignore_index=True)
         files = {
             f"{name}_llc.csv": table.to_csv(index=False),
             f"{name}_llc.md": page(name, experiment, table),

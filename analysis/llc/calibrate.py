@@ -8,7 +8,7 @@ from math import ceil
 import pandas as pd
 import torch
 
-from analysis.llc.checks import EFFECTIVE_DRAWS, LOCALIZATION, MINIBATCH_BIAS, STEP_BIAS
+from analysis.llc.checks import EFFECTIVE_DRAWS, LOCALIZATION, MINIBATCH_BIAS, STEP_LIMIT
 from analysis.llc.config import DIFFUSED, LLCConfig
 from analysis.llc.curvature import largest_curvature
 from analysis.llc.estimate import LLCEstimate, judged
@@ -29,8 +29,8 @@ CHOSEN_FOR = {"diverged", "diffusion", "step_size", "minibatch", "acceptance", "
 """The checks that the settings must pass; the others take more draws than a pilot has."""
 SHARE = 0.1
 """Of the budget, for the draws of each pilot, and for the sweep."""
-WEAKER, STRONGER = 1 / 30, 3.0
-"""By how much a pilot may change anything."""
+SMALLER, LARGER = 1 / 30, 3.0
+"""By how much a pilot may change the step; the localization by the latter, either way."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ def calibrate_llc(
     config: LLCConfig | None = None,
     restriction: Restriction | None = None,
     *,
-    budget: int = 20_000,
+    budget: int = 5000,
     show: Show | None = None,
 ) -> Calibration:
     """Choose step size, localization, burn-in and number of draws for a landscape's first centre.
@@ -81,12 +81,12 @@ def calibrate_llc(
     landscape = landscape.about([0])
     nbeta = config.nbeta_of(landscape.n_examples)
     stiffness = nbeta * _curvature_nearby(landscape, restriction, nbeta, config.seed)
-    step_size = MARGIN * 4 * STEP_BIAS / stiffness
+    step_size = MARGIN * 4 * STEP_LIMIT[config.sampler] / stiffness
     config = replace(
         config,
         nbeta=nbeta,
         step_size=step_size,
-        localization=2 * DIFFUSED / (step_size * SHARE * budget),
+        localization=config.localization_for(ceil(SHARE * budget), step_size),
         draws=max(4, ceil(SHARE * budget / config.thin)),
     )
     pilots: list[tuple[LLCConfig, LLCEstimate]] = []
@@ -125,18 +125,19 @@ def _best(pilots: Sequence[tuple[LLCConfig, LLCEstimate]]) -> tuple[LLCConfig, L
 def _improved(config: LLCConfig, values: dict[str, float]) -> LLCConfig:
     """The settings that would meet the checks, if these were proportional to them."""
     if "localization" not in values:  # the chains diverged
-        return replace(config, step_size=config.step_size * WEAKER)
-    pull = LOCALIZATION / values["localization"]
+        return replace(config, step_size=config.step_size * SMALLER)
+    pull = MARGIN * LOCALIZATION / values["localization"]
     if values["diffusion"] < 0.9 * DIFFUSED:  # too short for flat directions to have been felt
-        pull = min(pull, 1 / MARGIN)
-    room = [pull]
+        pull = min(pull, 1.0)
+    step = 1.0
     if "step_size" in values:
-        room += [STEP_BIAS / values["step_size"], MINIBATCH_BIAS / values["minibatch"]]
-    pull, *steps = (min(max(MARGIN * x, WEAKER), STRONGER) for x in room)
+        room = STEP_LIMIT[config.sampler] / values["step_size"]
+        room = min(room, MINIBATCH_BIAS / values["minibatch"])
+        step = min(max(MARGIN * room, SMALLER), LARGER)
     return replace(
         config,
-        step_size=config.step_size * min(steps, default=1.0),
-        localization=config.localization * pull,
+        step_size=config.step_size * step,
+        localization=config.localization * min(max(pull, 1 / LARGER), LARGER),
     )
 
 

@@ -6,11 +6,11 @@ from typing import Literal, get_args
 
 from interp.arguments import nearest
 
-SamplerName = Literal["sgld", "rmsprop_sgld", "sgnht", "mala"]
+SamplerName = Literal["sgnht", "sgld", "rmsprop_sgld", "mala"]
 Engine = Literal["batched", "sequential", "devinterp"]
 DIFFUSED = 5.0
-"""Relaxation times of the localization that burn-in must last: steps x step_size x localization / 2
-(after them a flat direction's variance is within e^-10 of what it will be)."""
+"""Relaxation times of the localization that burn-in must last (after them a flat direction's
+variance is within e^-10 of what it will be)."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,13 @@ class LLCConfig:
     Raises `ValueError` for numbers out of range and a sampler that does not exist.
     """
 
-    sampler: SamplerName = "sgld"
-    """sgld, rmsprop_sgld (preconditioned), sgnht (with momentum), or mala (without bias of the
-    step; of the whole data set)."""
-    step_size: float = 1e-4
-    """eps: a step's drift is eps / 2 times the gradient, and its noise has variance eps."""
+    sampler: SamplerName = "sgnht"
+    """sgnht (with momentum and a thermostat: by far the fewest steps, but minibatches disturb it
+    more), sgld, rmsprop_sgld (preconditioned), or mala (without bias of the step; of the whole data
+    set)."""
+    step_size: float = 5e-4
+    """eps: a step's drift is eps / 2 times the gradient, and its noise has variance eps; of sgnht
+    the square of the time that a step takes."""
     nbeta: float | None = None
     """Inverse temperature times the number of examples n. Not given: n / log n."""
     localization: float = 1.0
@@ -35,7 +37,7 @@ class LLCConfig:
     """Draws of each chain after burn-in."""
     burn_in: int | None = None
     """Steps before the first draw, which never count. Not given: until the slowest direction has
-    forgotten where it began, 10 / (eps gamma)."""
+    forgotten where it began, 10 / (eps gamma), of sgnht 10 / sqrt(eps gamma)."""
     thin: int = 1
     """Steps from draw to draw."""
     batch_size: int | None = None
@@ -76,7 +78,17 @@ class LLCConfig:
         """Steps before the first draw."""
         if self.burn_in is not None:
             return self.burn_in
-        return ceil(2 * DIFFUSED / (self.step_size * self.localization))
+        return ceil(DIFFUSED * self.relaxation(self.step_size))
+
+    def relaxation(self, step_size: float) -> float:
+        """Steps of a size in which a flat direction forgets where it was, by a factor of e."""
+        strength = step_size * self.localization
+        return 2 / (strength**0.5 if self.sampler == "sgnht" else strength)
+
+    def localization_for(self, burn_in: int, step_size: float) -> float:
+        """The weakest localization, for steps of a size, that a burn-in is long enough for."""
+        strength = 2 * DIFFUSED / burn_in
+        return (strength**2 if self.sampler == "sgnht" else strength) / step_size
 
     @property
     def steps(self) -> int:

@@ -96,9 +96,9 @@ def predicted_drop(
     """nbeta (L(w*) - L(w)), where w is as far as the chains' drift alone carries from w*.
 
     The flow dw/dt = -grad (nbeta L + gamma / 2 |w - w*|^2) is followed for the time that the chains
-    run (steps x eps / 2), in steps of 1 / `stiffness`, at which it is stable; `FLOW_STEPS` at most.
-    It begins a little beside w*, so as to leave a saddle. Where w* is a minimum nothing is gained;
-    NaN where the flow diverges.
+    run (of SGLD steps x eps / 2), in steps of 1 / `stiffness`, at which it is stable; `FLOW_STEPS`
+    at most. It begins a little beside w*, so as to leave a saddle. Where w* is a minimum nothing is
+    gained; NaN where the flow diverges.
     """
     moves = posterior.start(1)
     generator = torch.Generator().manual_seed(seed)

@@ -146,6 +146,7 @@ def _devinterp_chain(
         last=watch.moves,
         metric=watch.metric,
         acceptance=None,
+        friction=None,
         seconds=time.perf_counter() - begin,
     )
 

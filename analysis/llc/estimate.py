@@ -133,9 +133,10 @@ def judged(trace: Trace, landscape: Landscape, restriction: Restriction) -> list
     if trace.metric is not None:
         plain = curvature / trace.metric.flatten(1).amin(dim=1)
     stiffness = (nbeta[:, 0, 0] * plain + config.localization).cpu().double()
+    relaxations = [config.steps / config.relaxation(eps) for eps in trace.step_size.tolist()]
     drop = predicted_drop(
         posterior,
-        config.steps * trace.step_size / 2,
+        torch.tensor(relaxations, dtype=torch.float64) / config.localization,
         stiffness.clamp(min=config.localization),
         trace.initial_loss,
         seed=config.seed,
@@ -164,12 +165,13 @@ def _estimate(trace: Trace, point: int, curvature: float, noise: float, drop: fl
         initial_loss=float(trace.initial_loss[point]),
         excess=of_point(trace.excess),
         distance=of_point(trace.distance),
-        full_loss=of_point(trace.full_loss),
+        full_loss=of_point(trace.full_loss if trace.config.batch_size else trace.loss),
         curvature=curvature,
         metric=_range(trace, point),
         minibatch_variance=noise,
         drop=drop,
         acceptance=None if trace.acceptance is None else float(trace.acceptance[point].mean()),
+        friction=None if trace.friction is None else float(trace.friction[point].mean()),
     )
     chains = seen.chains
     value, error = float(chains.mean()), float(chains.std(ddof=1) / len(chains) ** 0.5)

@@ -1,6 +1,7 @@
 """The parts of a network by name, and what a name restricts a chain to.
 
     all                    everything that is trained
+    body                   all but W_U and b_U
     live                   what is not 0 at w*
     l0, l0attn, l0mlp      a block (with its norms), its attention, its MLP
     l0h1                   a head: its W_Q, W_K, W_V, W_O and, where trained, b_Q, b_K, b_V
@@ -79,6 +80,8 @@ def parts(landscape: ModuleLandscape) -> dict[str, Int64[Tensor, "entry"]]:
 def _parts_of(parameter: str, where: Tensor) -> Iterator[tuple[str, Tensor]]:
     """The parts that a parameter is in, with what they have of it."""
     yield "all", where
+    if UNEMBED not in _OUTSIDE_BLOCKS.get(parameter, ()):
+        yield "body", where
     for part in _OUTSIDE_BLOCKS.get(parameter, ()):
         yield part, where
     if block := re.fullmatch(r"blocks\.(\d+)\.(\w+)\.(\w+)", parameter):

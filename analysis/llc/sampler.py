@@ -78,31 +78,43 @@ class RMSPropSGLD:
 
 
 class SGNHT:
-    """The stochastic gradient Nose-Hoover thermostat (Ding et al., 2014).
+    """The stochastic gradient Nose-Hoover thermostat (Ding et al., 2014), split symmetrically.
 
-    With eta = eps / 2, momentum u, thermostat xi and diffusion a:
-    u <- u - eta grad U - xi u + sqrt(2 a eta) noise, w <- w + u,
-    xi <- xi + (1 - xi / 2) mean(u^2) - eta. The factor 1 - xi / 2, which is not in the paper, makes
-    the variance of w exact where U is quadratic: without it w is colder by xi / 2.
+    Momentum u, thermostat xi and diffusion A follow du = -grad U dt - xi u dt + sqrt(2 A) dW,
+    dw = u dt, dxi = gamma (mean(u^2) - 1) dt, in steps of sqrt(eps), by the scheme BADODAB
+    (Leimkuhler and Shang, 2016, arXiv 1505.06889): without bias of the step where U is quadratic.
+    Noise in the gradient, which heats, raises xi, which cools. A is sqrt(gamma), so that a flat
+    direction forgets where it was in 2 / sqrt(eps gamma) steps, where SGLD takes 2 / (eps gamma).
     """
 
-    def __init__(self, step_size: PerPoint, *, diffusion: float = 0.1) -> None:
-        self.eta, self.diffusion = step_size / 2, diffusion
+    def __init__(self, step_size: PerPoint, localization: float) -> None:
+        self.time, self.localization = step_size.sqrt(), localization
+        self.diffusion = localization**0.5
         self.momentum: Tensor | None = None
         self.thermostat: Tensor | None = None
+        self.friction: Tensor = torch.zeros(())
+        """The thermostat at all steps so far, added up."""
 
     def __call__(self, moves: Moves, potential: Potential, noise: Noise) -> PerChain:
         """As `Sampler`."""
         loss, gradient = potential(moves)
         if self.momentum is None or self.thermostat is None:
-            self.momentum = noise * self.eta.sqrt()
+            self.momentum = noise.expand_as(moves).clone()
             self.thermostat = torch.full_like(moves[..., :1], self.diffusion)
-        self.momentum.mul_(1 - self.thermostat).addcmul_(gradient, -self.eta)
-        self.momentum.addcmul_(noise, (2 * self.diffusion * self.eta).sqrt())
-        moves.add_(self.momentum)
-        heat = self.momentum.square().mean(dim=-1, keepdim=True)
-        self.thermostat.add_((1 - self.thermostat / 2) * heat - self.eta)
+        self.momentum.addcmul_(gradient, -self.time)
+        moves.addcmul_(self.momentum, self.time / 2)
+        self._follow_heat(self.momentum, self.thermostat)
+        lost = torch.expm1(-2 * self.thermostat * self.time)
+        spread = (self.diffusion * -lost / self.thermostat).sqrt()
+        self.momentum.mul_((1 + lost).sqrt()).addcmul_(noise, spread)
+        self._follow_heat(self.momentum, self.thermostat)
+        moves.addcmul_(self.momentum, self.time / 2)
+        self.friction = self.friction + self.thermostat[..., 0]
         return loss
+
+    def _follow_heat(self, momentum: Moves, thermostat: Float[Tensor, "point chain 1"]) -> None:
+        heat = momentum.square().mean(dim=-1, keepdim=True)
+        thermostat.add_((heat - 1) * (self.localization * self.time / 2))
 
 
 class MALA:

@@ -43,6 +43,8 @@ class Trace:
         last: the moves after the last step, on the landscape's device.
         metric: what preconditions the steps, there too; None but for RMSProp.
         acceptance: the mean acceptance probability of proposals; None but for MALA.
+        friction: the mean of the thermostat, sqrt(gamma) where gradients have no noise; None but
+            for SGNHT.
         seconds: the sampling took.
     """
 
@@ -60,6 +62,7 @@ class Trace:
     last: Moves
     metric: Moves | None
     acceptance: Float[Tensor, "point chain"] | None
+    friction: Float[Tensor, "point chain"] | None
     seconds: float
 
 
@@ -137,6 +140,7 @@ def sample(
         last=moves,
         metric=sampler.metric if isinstance(sampler, RMSPropSGLD) else None,
         acceptance=sampler.acceptance.cpu() / config.steps if isinstance(sampler, MALA) else None,
+        friction=sampler.friction.cpu() / config.steps if isinstance(sampler, SGNHT) else None,
         seconds=time.perf_counter() - begin,
     )
 
@@ -200,7 +204,7 @@ def _sampler(config: LLCConfig, nbeta: PerPoint, step_size: PerPoint, draws: Dra
     if config.sampler == "rmsprop_sgld":
         return RMSPropSGLD(step_size, nbeta, config.burn_in_steps)
     if config.sampler == "sgnht":
-        return SGNHT(step_size)
+        return SGNHT(step_size, config.localization)
     if config.sampler == "mala":
         return MALA(step_size, nbeta, config.localization, draws.uniform)
     return SGLD(step_size)

@@ -29,6 +29,7 @@ DIMS = {
     "example_losses": ("chain", "full_draw", "example"),
     "moves": ("chain", "full_draw", "move"),
     "acceptance": ("chain",),
+    "friction": ("chain",),
     "last": ("chain", "move"),
     "metric": ("chain", "move"),
 }

@@ -20,7 +20,14 @@ from paper.llc_devinterp import Model
 from paper.llc_engines import job, ours
 
 CONFIG = LLCConfig(
-    chains=4, step_size=1e-3, nbeta=100.0, localization=1.0, burn_in=50, draws=100, full_every=50
+    "sgld",
+    chains=4,
+    step_size=1e-3,
+    nbeta=100.0,
+    localization=1.0,
+    burn_in=50,
+    draws=100,
+    full_every=50,
 )
 SMALL = Setting("regular", Regular((1.0, 2.0)), CONFIG, beside=True)
 

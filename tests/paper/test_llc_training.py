@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -11,7 +10,7 @@ from analysis.llc import LLCConfig
 from interp.models.config import MLPConfig
 from interp.progress import progress
 from interp.runs.recipe import AdamW, Recipe, Schedule
-from paper.llc_training import EXPERIMENTS, Experiment, Options, change_point, change_points, follow
+from paper.llc_training import EXPERIMENTS, Experiment, Options, follow
 from tasks.composition import GroupComposition
 
 
@@ -38,8 +37,8 @@ def run(tmp_path) -> pd.DataFrame:
 def test_a_table_a_page_and_a_picture(tmp_path):
     table = run(tmp_path)
     assert len(table) == 2 * table["step"].nunique()
-    assert (table["failures"] != "").all()  # such short chains settle nothing
-    assert table["published_settings"].notna().all()
+    assert (table["estimate_failures"] != "").all()  # such short chains settle nothing
+    assert table[["estimate", "stronger", "published", "loss/test"]].notna().all(axis=None)
     page = (tmp_path / "out" / "small_llc.md").read_text()
     assert f"0 of {len(table)} numbers pass all checks" in page
 
@@ -48,8 +47,8 @@ def test_a_table_a_page_and_a_picture(tmp_path):
 def test_what_is_there_is_not_estimated_again_unless_the_settings_change(tmp_path, monkeypatch):
     first = run(tmp_path)
     done = []
-    write_llc = experiment.write_llc
-    monkeypatch.setattr(experiment, "write_llc", lambda *a: (done.append(a[0]), write_llc(*a))[1])
+    followed = experiment._followed
+    monkeypatch.setattr(experiment, "_followed", lambda *a: (done.append(a[0]), followed(*a))[1])
     again = run(tmp_path)
     pd.testing.assert_frame_equal(again, first)
     assert done == []
@@ -59,30 +58,3 @@ def test_what_is_there_is_not_estimated_again_unless_the_settings_change(tmp_pat
     )
     run(tmp_path)
     assert len(done) == 2
-
-
-def test_the_change_point_is_where_a_step_is():
-    steps = [1, 10, 100, 1000]
-    assert change_point(steps, np.array([5.0, 5.1, 0.1, 0.0])) == pytest.approx(31.6, abs=0.1)
-    assert change_point(steps, np.array([5.0, 0.1, 0.1, 0.0])) == pytest.approx(3.16, abs=0.1)
-
-
-def test_changes_are_looked_for_after_the_largest_test_loss():
-    steps = [1, 10, 100, 1000, 10_000]
-    table = pd.DataFrame(
-        {
-            "seed": 0,
-            "step": steps,
-            "loss_test": [1.0, 9.0, 8.0, 8.0, 1e-3],
-            "unchecked": [0.0, 200.0, 200.0, 50.0, 40.0],
-            "standard_error": 1.0,
-            "weight_norm": [1.0, 5.0, 5.0, 5.0, 2.0],
-            "hessian_trace": [1.0, 9.0, 9.0, 9.0, 0.1],
-        }
-    )
-    (row,) = change_points(table).to_dict("records")
-    assert row["unchecked"] == pytest.approx(316, abs=1)
-    assert row["unchecked_low"] == row["unchecked_high"] == row["unchecked"]
-    assert (
-        row["loss_test"] == row["weight_norm"] == row["hessian_trace"] == pytest.approx(3162, abs=1)
-    )

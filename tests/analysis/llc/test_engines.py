@@ -22,7 +22,7 @@ from tasks.composition import GroupComposition
 
 C5 = GroupComposition(group="C5")
 SHORT = LLCConfig(
-    step_size=1e-3, nbeta=10.0, chains=3, draws=6, burn_in=3, thin=2, full_every=2, seed=4
+    "sgld", step_size=1e-3, nbeta=10.0, chains=3, draws=6, burn_in=3, thin=2, full_every=2, seed=4
 )
 TWO = replace(SHORT, chains=2)
 FIELDS = ["nbeta", "step_size", "initial_loss", "loss", "excess", "distance", "full_loss", "last"]
@@ -166,7 +166,13 @@ def test_devinterp_finds_the_closed_form_of_a_regular_model():
     )
     nbeta, localization, step = 50.0, 5.0, 4e-3
     config = LLCConfig(
-        step_size=step, nbeta=nbeta, localization=localization, chains=4, draws=200, burn_in=50
+        "sgld",
+        step_size=step,
+        nbeta=nbeta,
+        localization=localization,
+        chains=4,
+        draws=200,
+        burn_in=50,
     )
     trace = sample_with_devinterp(landscape, config)
     a = nbeta * h + localization
@@ -179,7 +185,7 @@ def test_devinterp_finds_the_closed_form_of_a_regular_model():
 
 
 def test_devinterp_and_ours_agree_on_a_network():
-    config = LLCConfig(step_size=1e-2, nbeta=8.0, localization=20.0, chains=3, draws=100)
+    config = LLCConfig("sgld", step_size=1e-2, nbeta=8.0, localization=20.0, chains=3, draws=100)
     landscape = _network("kl", points=1)
     found, expected = sample_with_devinterp(landscape, config), sample(landscape, config)
     theirs, ours = (8 * trace.excess[0].mean(dim=-1) for trace in (found, expected))

@@ -121,13 +121,16 @@ def test_the_drop_is_that_of_the_flow_and_nothing_at_a_minimum():
     assert abs(float(found)) < 1e-6
 
 
+THERMOSTAT = LLCConfig(step_size=1e-4, nbeta=100.0)
+
+
 def evidence(**changed: object) -> Evidence:
     """Of independent draws of a regular loss in ten dimensions, at a weak localization."""
     generator = np.random.default_rng(0)
     w = generator.normal(size=(8, 500, 10)) / 10
     excess = (w**2).sum(axis=-1) / 2
     given = {
-        "config": LLCConfig(step_size=1e-4, nbeta=100.0, localization=1.0),
+        "config": LLCConfig("sgld", step_size=1e-4, nbeta=100.0, localization=1.0),
         "nbeta": 100.0,
         "step_size": 1e-4,
         "initial_loss": 0.0,
@@ -139,6 +142,7 @@ def evidence(**changed: object) -> Evidence:
         "minibatch_variance": 0.0,
         "drop": 0.0,
         "acceptance": None,
+        "friction": None,
     }
     return Evidence(**(given | changed))  # pyright: ignore[reportArgumentType]
 
@@ -163,7 +167,11 @@ def evidence(**changed: object) -> Evidence:
         ("temperature", {"full_loss": evidence().full_loss[:, :1]}),
         ("step_size", {"metric": (1.0, 1000.0)}),
         ("diffusion", {"metric": (0.5, 1.0)}),
-        ("diffusion", {"config": LLCConfig(step_size=1e-4, burn_in=9000, nbeta=100.0)}),
+        ("diffusion", {"config": LLCConfig("sgld", step_size=1e-4, burn_in=90_000, nbeta=100.0)}),
+        ("diffusion", {"config": LLCConfig(step_size=1e-4, burn_in=900, nbeta=100.0)}),
+        ("diffusion", {"config": LLCConfig(step_size=1e-4, nbeta=100.0), "friction": 3.0}),
+        ("minibatch", {"config": THERMOSTAT, "friction": 1.0, "minibatch_variance": 0.3}),
+        ("step_size", {"config": THERMOSTAT, "friction": 1.0, "curvature": 61.0}),
     ],
 )
 def test_each_check_fails_when_it_should(name: str, changed: dict):

@@ -99,7 +99,7 @@ def test_minibatches_add_their_variance():
 def test_chains_on_minibatches_have_the_expected_loss():
     known = RegularData((0.5, 2.0), n_examples=20)
     config = LLCConfig(
-        chains=40, step_size=0.02, nbeta=40.0, localization=5.0, batch_size=4, draws=900
+        "sgld", chains=40, step_size=0.02, nbeta=40.0, localization=5.0, batch_size=4, draws=900
     )
     trace = sample(known.landscape(), config)
     chains = 40 * trace.excess[0].mean(dim=-1)

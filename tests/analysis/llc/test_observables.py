@@ -62,6 +62,7 @@ def _trace(nbeta: float, r: Tensor = R, *, points: int = 1) -> Trace:
         last=moves[:, :, -1],
         metric=None,
         acceptance=None,
+        friction=None,
         seconds=0.0,
     )
 

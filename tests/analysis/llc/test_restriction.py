@@ -306,7 +306,7 @@ def test_live_parameters_of_several_centres() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("l0mlp", "no trained part 'l0mlp': it has live, all, embed, .*by name$"),
+        ("l0mlp", "no trained part 'l0mlp': it has live, all, body, embed, .*by name$"),
         ("live", "no parameter is in 'live': there is nothing to sample"),
     ],
 )

@@ -9,6 +9,7 @@ from torch import Tensor
 
 import analysis.llc.posterior as posterior_module
 from analysis.llc import FunctionLandscape, LLCConfig, ModuleLandscape, NetworkLandscape, sample
+from analysis.llc.known import NormalCrossing, RegularData
 from analysis.llc.posterior import Posterior
 from analysis.llc.restriction import Restriction
 from analysis.scores import split_scores
@@ -27,7 +28,7 @@ from tasks.sequences import Fraction, Sort
 from tasks.task import Task
 
 CURVATURES = torch.linspace(0.5, 2, 10, dtype=torch.float64)
-QUICK = LLCConfig(step_size=1e-3, nbeta=50.0, chains=3, draws=12, burn_in=5, full_every=4)
+QUICK = LLCConfig("sgld", step_size=1e-3, nbeta=50.0, chains=3, draws=12, burn_in=5, full_every=4)
 NETWORKS: dict[str, tuple[ModelConfig, Task]] = {
     "mlp": (MLPConfig(d_embed=4, d_mlp=8, bias=True), GroupComposition("S3")),
     "bilinear": (BilinearConfig(d_embed=4), GroupComposition("S3")),
@@ -67,7 +68,13 @@ def closed_form(nbeta: float, gamma: float, eps: float) -> float:
 @pytest.mark.parametrize(("eps", "gamma"), [(4e-3, 1.0), (4e-3, 50.0), (1e-3, 5.0)])
 def test_sgld_of_a_regular_loss_is_its_closed_form_with_the_steps_bias(eps: float, gamma: float):
     config = LLCConfig(
-        step_size=eps, nbeta=100.0, localization=gamma, chains=256, draws=500, full_every=500
+        "sgld",
+        step_size=eps,
+        nbeta=100.0,
+        localization=gamma,
+        chains=256,
+        draws=500,
+        full_every=500,
     )
     found = 100 * sample(quadratic(), config).excess.mean(dim=-1)[0]
     error = float(found.std()) / 16
@@ -88,12 +95,10 @@ def test_mala_has_no_bias_however_large_its_steps():
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("sampler", ["rmsprop_sgld", "sgnht"])
-def test_the_other_samplers_agree_at_small_steps(sampler: str):
-    step_size = {"rmsprop_sgld": 1e-5, "sgnht": 2e-4}[sampler]
+def test_rmsprop_agrees_at_small_steps():
     config = LLCConfig(
-        sampler,  # pyright: ignore[reportArgumentType]
-        step_size=step_size,
+        "rmsprop_sgld",
+        step_size=1e-5,
         nbeta=100.0,
         localization=20.0,
         chains=128,
@@ -104,6 +109,43 @@ def test_the_other_samplers_agree_at_small_steps(sampler: str):
     )
     found = 100 * sample(quadratic(), config).excess.mean(dim=-1)[0]
     assert float(found.mean()) == pytest.approx(closed_form(100, 20, 0), rel=0.02)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("step_size", [1e-3, 0.012])
+def test_the_thermostat_has_no_bias_where_the_loss_is_quadratic(step_size: float):
+    config = LLCConfig(
+        "sgnht", step_size=step_size, nbeta=100.0, chains=256, draws=500, full_every=500
+    )
+    trace = sample(quadratic(), config)
+    found = 100 * trace.excess.mean(dim=-1)[0]
+    error = float(found.std()) / 16
+    assert error < 0.003 * closed_form(100, 1, 0)
+    assert float(found.mean()) == pytest.approx(closed_form(100, 1, 0), abs=4 * error)
+    assert trace.friction is not None
+    assert float(trace.friction.mean()) == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("powers", [(1, 1), (2, 2)])
+def test_the_thermostat_finds_what_the_quadrature_does(powers: tuple[int, int]):
+    known = NormalCrossing(powers)
+    config = LLCConfig(step_size=4e-4, nbeta=145.0, chains=256, draws=600, thin=5, full_every=600)
+    found = 145 * sample(known.landscape(), config).excess.mean(dim=-1)[0]
+    error = float(found.std()) / 16
+    assert error < 0.02 * known.expected(145.0, 1.0)
+    assert float(found.mean()) == pytest.approx(known.expected(145.0, 1.0), abs=4 * error)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_the_thermostat_takes_away_the_heat_of_minibatches():
+    known = RegularData((1.0, 1.0, 1.0, 1.0), n_examples=100)
+    config = LLCConfig(step_size=1e-3, nbeta=100.0, chains=128, batch_size=10, draws=2000)
+    trace = sample(known.landscape(), config)
+    found = float(100 * trace.excess.mean())
+    assert trace.friction is not None
+    assert float(trace.friction.mean()) > 1.3  # there was heat
+    assert found == pytest.approx(known.expected(100.0, 1.0), rel=0.05)
 
 
 @pytest.mark.parametrize("sampler", ["sgld", "rmsprop_sgld", "sgnht", "mala"])
@@ -241,7 +283,7 @@ def test_a_chain_that_diverges_takes_none_with_it():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"sampler": "sgdl"}, "sampler is 'sgdl': it must be one of sgld, .*did you mean"),
+        ({"sampler": "sgdl"}, "sampler is 'sgdl': it must be one of sgnht, sgld, .*did you mean"),
         ({"step_size": 0.0}, "step_size is 0.0: it must be a number above 0"),
         ({"localization": float("nan")}, "localization is nan"),
         ({"chains": 1}, "chains is 1: it must be at least 2"),

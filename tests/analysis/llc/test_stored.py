@@ -39,6 +39,7 @@ def trace() -> Trace:
         last=numbers(3, 4, 6),
         metric=numbers(3, 4, 6),
         acceptance=numbers(3, 4),
+        friction=numbers(3, 4),
         seconds=1 / 3,
     )
 
@@ -63,7 +64,7 @@ def test_what_is_written_is_read(trace, tmp_path):
 
 
 def test_what_was_not_kept_is_not_there(trace, tmp_path):
-    trace = replace(trace, example_losses=None, moves=None, acceptance=None)
+    trace = replace(trace, example_losses=None, moves=None, acceptance=None, friction=None)
     write_trace(trace, tmp_path / "trace.zarr", LABELS)
     found, _ = read_trace(tmp_path / "trace.zarr")
     assert found.last.shape == (3, 4, 0)

@@ -1,0 +1,163 @@
+"""When curves along training change, and whether one foretells another, seed by seed.
+
+Two curves that both fall are correlated whatever they measure. So what is compared is when each of
+them changes; and, at one step, whether a seed with a larger number than others has a larger test
+loss at the next checkpoint.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int64
+from scipy.stats import spearmanr
+
+from paper.tables import Table, markdown
+
+MEASURES = {
+    "estimate": "LLC",
+    "stronger": "LLC, stronger localization",
+    "published": "LLC, settings of earlier work",
+    "weight_norm": "weight norm",
+    "hessian_trace": "trace of the Hessian",
+    "loss/train": "training loss",
+    "loss/test": "test loss",
+}
+"""What is followed, by columns."""
+LOGARITHMIC = ("hessian_trace", "loss/train", "loss/test")
+DRAWS, CORRELATIONS = 1000, 200
+"""Of the bootstraps; of that of correlations, which are slow."""
+FEWEST = 5
+"""Seeds for which correlations are computed."""
+
+
+def change_point(steps: Sequence[int], values: Float[np.ndarray, "checkpoint"]) -> float:
+    """The step at which a curve changes most: where two levels, one before it and one from it on,
+    come closest to the curve in the least squares. Halfway, in the logarithm, between checkpoints;
+    NaN if there is but one.
+    """
+    if len(values) < 2:
+        return float("nan")
+    rests = [
+        ((values[:i] - values[:i].mean()) ** 2).sum()
+        + ((values[i:] - values[i:].mean()) ** 2).sum()
+        for i in range(1, len(values))
+    ]
+    i = int(np.argmin(rests)) + 1
+    return float(np.sqrt(steps[i - 1] * steps[i]))
+
+
+def change_points(table: pd.DataFrame) -> pd.DataFrame:
+    """When each curve of each seed changes, from the largest test loss on.
+
+    Those of the sampled numbers with a 95% interval (columns `_low`, `_high`), by a bootstrap of
+    the numbers within their errors.
+    """
+    rows = []
+    for seed, of_seed in table.groupby("seed"):
+        worst = of_seed["step"].to_numpy()[of_seed["loss/test"].argmax()]
+        late = of_seed.query("step >= @worst")
+        steps = late["step"].tolist()
+        row: dict[str, Any] = {"seed": seed}
+        for name in MEASURES:
+            values = _scaled(late, name)
+            row[name] = change_point(steps, values)
+            if f"{name}_error" in late:
+                noise = np.random.default_rng(0).normal(size=(DRAWS, len(late)))
+                drawn = values + noise * late[f"{name}_error"].to_numpy()
+                found = [change_point(steps, one) for one in drawn]
+                row[f"{name}_low"], row[f"{name}_high"] = np.quantile(found, [0.025, 0.975])
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def leads(changes: pd.DataFrame) -> pd.DataFrame:
+    """By how many factors of e of the steps each curve changes before the test loss does: mean over
+    seeds, and its 95% interval by a bootstrap of the seeds.
+    """
+    rows = []
+    for name, label in MEASURES.items():
+        lead = np.log(changes["loss/test"].to_numpy() / changes[name].to_numpy())
+        low, high = np.nanquantile(_resampled(lead).mean(axis=1), [0.025, 0.975])
+        rows.append({"measure": label, "lead": lead.mean(), "low": low, "high": high})
+    return pd.DataFrame(rows).query("measure != 'test loss'")
+
+
+def foretelling(table: pd.DataFrame) -> pd.DataFrame:
+    """The rank correlation over seeds of each measure at a checkpoint with the test loss at the
+    next, its mean over checkpoints, and a 95% interval by a bootstrap of the seeds.
+    """
+    wide = {name: table.pivot(index="step", columns="seed", values=name) for name in MEASURES}
+    following = wide["loss/test"].to_numpy()[1:]
+    n_seeds = following.shape[1]
+    picks = _resampled(np.arange(n_seeds))[:CORRELATIONS]
+    rows = []
+    for name, label in MEASURES.items():
+        now = wide[name].to_numpy()[:-1]
+        found = _mean_correlation(now, following)
+        row = {"measure": label, "correlation": found, "low": found, "high": found}
+        if np.isfinite(found):
+            drawn = [_mean_correlation(now[:, pick], following[:, pick]) for pick in picks]
+            row["low"], row["high"] = np.nanquantile(drawn, [0.025, 0.975])
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def changes_page(table: pd.DataFrame) -> str:
+    """Markdown: when each curve changes, how long before the test loss, and what foretells it."""
+    changes = change_points(table)
+    printed = {"seed": changes["seed"]}
+    for name, label in MEASURES.items():
+        printed[label] = changes[name].map("{:.0f}".format)
+        if f"{name}_low" in changes:
+            bounds = zip(
+                printed[label], changes[f"{name}_low"], changes[f"{name}_high"], strict=True
+            )
+            printed[label] = [f"{at} ({low:.0f} to {high:.0f})" for at, low, high in bounds]
+    parts = [
+        "The step at which each curve changes most, after the largest test loss, with the interval "
+        "that the error of sampling leaves:\n",
+        markdown(Table("changes", pd.DataFrame(printed))),
+    ]
+    if len(changes) >= FEWEST:
+        parts += [
+            "\nBy how much it changes before the test loss (the logarithm of the ratio of steps, "
+            "mean over seeds; negative: after it; checkpoints are about "
+            f"{_spacing(table):.2f} apart):\n",
+            markdown(Table("leads", leads(changes))),
+            "\nDoes it foretell? The rank correlation, over seeds, of each measure with the test "
+            "loss at the next checkpoint, mean over checkpoints:\n",
+            markdown(Table("foretelling", foretelling(table))),
+        ]
+    return "\n".join(parts)
+
+
+def _scaled(table: pd.DataFrame, name: str) -> Float[np.ndarray, "checkpoint"]:
+    values = table[name].to_numpy()
+    return np.log(values.clip(1e-9)) if name in LOGARITHMIC else values
+
+
+def _resampled(values: np.ndarray) -> np.ndarray:
+    """Rows of as many values, drawn with replacement."""
+    picks: Int64[np.ndarray, "draw seed"] = np.random.default_rng(0).integers(
+        len(values), size=(DRAWS, len(values))
+    )
+    return values[picks]
+
+
+def _mean_correlation(
+    now: Float[np.ndarray, "checkpoint seed"], following: Float[np.ndarray, "checkpoint seed"]
+) -> float:
+    rows = [
+        spearmanr(x, y).statistic
+        for x, y in zip(now, following, strict=True)
+        if np.ptp(x) > 0 and np.ptp(y) > 0
+    ]
+    return float(np.mean(rows)) if rows else float("nan")
+
+
+def _spacing(table: pd.DataFrame) -> float:
+    """The largest step between neighbouring checkpoints, in logarithms."""
+    steps = np.sort(table.loc[table["step"] > 0, "step"].unique())
+    return float(np.diff(np.log(steps[len(steps) // 2 :])).max())
