@@ -354,9 +354,10 @@ class Coefficient(Common):
 
     runs: Positional[tuple[Path, ...]] = ()
     """Run folders, or folders of them."""
-    restrict: str = "all"
-    """What moves: all, live (what is not 0), l0, l0h1, l0attn, l0mlp, embed, pos_embed, unembed, a
-    parameter by name, some of these joined by +, irrep:standard or random:9 (a rank)."""
+    restrict: str | None = None
+    """What moves: all, body (all but the unembedding), live (what is not 0), l0, l0h1, l0attn,
+    l0mlp, embed, pos_embed, unembed, a parameter by name, some of these joined by +, irrep:standard
+    or random:9 (a rank). Not given: all, but body for networks that were made and not trained."""
     loss: Literal["task", "kl"] | None = None
     """task, or kl: the divergence from what the network says at the checkpoint. Not given: task,
     but kl for networks that were made and not trained."""
@@ -398,9 +399,9 @@ def llc(arguments: list[str]) -> int:
 
     if arguments[:1] == ["calibrate"]:
         return _calibrate(parse(Calibrate, "llc calibrate", arguments[1:]))
-    fields = [("options", OmitArgPrefixes[LLC]), ("sampler", OmitArgPrefixes[LLCConfig])]
+    fields = [("coefficient", OmitArgPrefixes[LLC]), ("sampler", OmitArgPrefixes[LLCConfig])]
     parsed: Any = parse(make_dataclass("LLC", fields, frozen=True), "llc", arguments)
-    options: LLC = parsed.options
+    options: LLC = parsed.coefficient
 
     def estimate(run: "Run", which: Any, show: "Show") -> None:
         from analysis.llc.runs import write_llc

@@ -29,7 +29,6 @@ from analysis.plots.page import page
 from analysis.records import replace_rows
 from interp.models.config import CompiledConfig, IterationHeadConfig
 from interp.progress import Show
-from interp.runs.recipe import Recipe
 from interp.runs.run import Run
 from tasks.atomic import write_text
 from tasks.task import Split
@@ -80,7 +79,7 @@ def coefficient_of(
     run: Run,
     *,
     checkpoints: Checkpoints = "final",
-    restrict: str = "all",
+    restrict: str | None = None,
     loss: Loss | None = None,
     split: Split = "train",
     dtype: torch.dtype | None = None,
@@ -92,9 +91,10 @@ def coefficient_of(
         run: the network.
         checkpoints: the newest, all, or `log`: step 0 and about 12, evenly spaced in the logarithm
             of the step, to the newest.
-        restrict: what moves, see `analysis.llc.parts`.
-        loss: `task` or `kl`. Not given: `task`; but `kl` for networks that were made and not
-            trained, whose weights are no minimum of the cross-entropy.
+        restrict: what moves, see `analysis.llc.parts`. Not given: `all`; but `body`, all but the
+            unembedding, of networks that were made and not trained.
+        loss: `task` or `kl`. Not given: `task`; but `kl` for networks that were made and choose
+            between answers, whose weights are no minimum of the cross-entropy.
         split: the examples.
         dtype: of the sampling; the run's if not given.
         device: where it is done.
@@ -103,7 +103,10 @@ def coefficient_of(
         ValueError: the run has no checkpoint, the split no examples, the network no such part; or
             the loss is the divergence of values.
     """
-    loss = loss or default_loss(run.recipe)
+    is_made = isinstance(run.recipe.model, CompiledConfig | IterationHeadConfig)
+    restrict = restrict or ("body" if is_made else "all")
+    if loss is None:
+        loss = "kl" if is_made and run.recipe.task.loss == "cross_entropy" else "task"
     steps, task = chosen_steps(run, checkpoints), run.recipe.task
     examples = task.examples(split)
     if not len(examples):
@@ -113,12 +116,6 @@ def coefficient_of(
     kind = next(model.parameters()).dtype
     landscape = NetworkLandscape(model, examples, loss=loss, points=points, dtype=kind)
     return Coefficient(steps, landscape, loss, split, restriction_to(restrict, landscape, task))
-
-
-def default_loss(recipe: Recipe) -> Loss:
-    """`kl` for networks that were made, not trained, and choose between answers; else `task`."""
-    is_made = isinstance(recipe.model, CompiledConfig | IterationHeadConfig)
-    return "kl" if is_made and recipe.task.loss == "cross_entropy" else "task"
 
 
 def chosen_steps(run: Run, checkpoints: Checkpoints) -> list[int]:

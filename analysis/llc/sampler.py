@@ -113,7 +113,9 @@ class SGNHT:
         return loss
 
     def _follow_heat(self, momentum: Moves, thermostat: Float[Tensor, "point chain 1"]) -> None:
-        heat = momentum.square().mean(dim=-1, keepdim=True)
+        heat = (
+            torch.linalg.vector_norm(momentum, dim=-1, keepdim=True).square() / momentum.shape[-1]
+        )
         thermostat.add_((heat - 1) * (self.localization * self.time / 2))
 
 

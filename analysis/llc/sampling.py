@@ -161,7 +161,7 @@ class Seen:
 
     def place(self, moves: Moves, *, is_full: bool) -> None:
         """Note where the chains are."""
-        self.found["distance"].append(moves.double().square().sum(dim=-1))
+        self.found["distance"].append(moves.square().sum(dim=-1).double())
         if not is_full:
             return
         losses = self.posterior.losses(moves, self.posterior.everything).double()

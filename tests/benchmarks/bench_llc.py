@@ -112,6 +112,7 @@ def ours(case: Case, *, sequential: bool = False) -> list[float]:
 
     model, inputs, answers = case.make()
     config = LLCConfig(
+        "sgld",
         step_size=case.step_size,
         nbeta=nbeta_of(inputs),
         localization=case.localization,

@@ -11,7 +11,7 @@ import pytest
 
 from analysis.llc import LLCConfig, NetworkLandscape, llc_estimates
 from analysis.llc import runs as llc_runs
-from analysis.llc.runs import Coefficient, chosen_steps, coefficient_of, default_loss
+from analysis.llc.runs import Coefficient, chosen_steps, coefficient_of
 from analysis.llc.stored import read_trace
 from analysis.metrics import LLC_METRICS
 from interp.arguments import FAILED
@@ -40,7 +40,7 @@ KINDS = {
     "head": ["parity", "--max-length", "3", "--model", "iteration_head"],
     "sequence": ["reverse", "--vocab", "a..c", "--max-length", "3", "--d-model", "8"],
 }
-NAMES = {"iteration": "", "head": "kl", "sequence": "", "compiled": "kl"}
+NAMES = {"iteration": "", "head": "body,kl", "sequence": "", "compiled": "body,kl"}
 
 
 def trained(folder, *flags: str) -> Run:
@@ -84,9 +84,10 @@ def test_it_works_on_runs_of_every_kind(kind, tmp_path, capsys):
     assert lines[-1] == str(run.path)
     found = rows_of(run, NAMES[kind])
     assert found.index.tolist() == run.steps and (found["llc/failed_checks"] > 0).all()
-    about = json.loads((run.path / "llc" / f"{NAMES[kind] or 'all'}.json").read_text())
-    assert about["settings"]["loss"] == (NAMES[kind] or "task")
-    if NAMES[kind] == "kl":
+    file = NAMES[kind].replace(",", "_") or "all"
+    about = json.loads((run.path / "llc" / f"{file}.json").read_text())
+    assert about["settings"]["loss"] == ("kl" if NAMES[kind] else "task")
+    if NAMES[kind]:
         assert about["checkpoints"][0]["initial_loss"] == pytest.approx(0, abs=1e-6)
 
 
@@ -220,7 +221,7 @@ def test_values_have_no_divergence_so_their_default_is_the_task(tmp_path):
     flags = ["--vocab", "a,x", "--max-length", "2", "--to", str(tmp_path), "--check-random", "1"]
     assert main(["compile", "fraction", *flags]) == 0
     run = Run(tmp_path)
-    assert isinstance(run.recipe.task, Fraction) and default_loss(run.recipe) == "task"
+    assert isinstance(run.recipe.task, Fraction) and coefficient_of(run).name == "body"
 
 
 def test_calibration_prints_what_to_type(group, capsys):
