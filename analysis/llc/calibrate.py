@@ -1,6 +1,5 @@
 """Choosing step size, localization and chain length, and a sweep about the choice to look at."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import ceil
@@ -17,7 +16,7 @@ from analysis.llc.posterior import Posterior
 from analysis.llc.restriction import Restriction
 from analysis.llc.sampling import Show, sample
 
-STEPS = (0.25, 0.5, 1.0, 2.0, 4.0)
+STEPS = (0.25, 1.0, 4.0)
 TEMPERATURES = (0.1, 0.3, 1.0, 3.0)
 """Step sizes and inverse temperatures of the sweep, over those chosen."""
 MARGIN = 0.7
@@ -28,7 +27,7 @@ WORTH = 4.0
 CHOSEN_FOR = {"diverged", "diffusion", "step_size", "minibatch", "acceptance", "localization"}
 """The checks that the settings must pass; the others take more draws than a pilot has."""
 SHARE = 0.1
-"""Of the budget, for the draws of each pilot, and for the sweep."""
+"""Of the budget, for the draws of each pilot; half of it for those of the sweep."""
 SMALLER, LARGER = 1 / 30, 3.0
 """By how much a pilot may change the step; the localization by the latter, either way."""
 
@@ -62,17 +61,17 @@ def calibrate_llc(
 ) -> Calibration:
     """Choose step size, localization, burn-in and number of draws for a landscape's first centre.
 
-    Pilots find the largest step that the checks of step and minibatches allow, with a margin; the
-    strongest localization, since burn-in is as much shorter; and how many draws are worth four
-    times what the checks of effective draws ask for. The first localization is so strong that a
-    short burn-in will do, and is weakened as far as the estimate depends on it.
+    Pilots, until one is good, change the step to the largest that the checks of step and
+    minibatches allow, with a margin, and weaken the localization as far as the estimate depends on
+    it; the first one's is so strong that a short burn-in will do. The last says how many draws are
+    worth four times what the checks of effective draws ask for.
 
     Args:
         landscape: the loss.
         config: what is not to be chosen: sampler, chains, batch size, nbeta, seed.
         restriction: which directions move.
         budget: steps that a chain may take in the end; a pilot takes up to six tenths of it, if
-            its burn-in has to be that long, and the sweep two.
+            its burn-in has to be that long, and the sweep one.
         show: told of the progress of each of them.
 
     Raises `ValueError` as `sample` does, and if no step size keeps the chains finite.
@@ -89,20 +88,23 @@ def calibrate_llc(
         localization=config.localization_for(ceil(SHARE * budget), step_size),
         draws=max(4, ceil(SHARE * budget / config.thin)),
     )
-    pilots: list[tuple[LLCConfig, LLCEstimate]] = []
+    pilot: LLCEstimate | None = None
     for _ in range(PILOTS):
+        if pilot:
+            config = _improved(config, _values(pilot))
         config = _with_burn_in(config, budget // 2)
         (pilot,) = judged(sample(landscape, config, restriction, show=show), landscape, restriction)
-        pilots.append((config, pilot))
-        config = _improved(config, _values(pilot))
-    config, pilot = _best(pilots)
+        if _is_good(pilot):
+            break
+    assert pilot is not None
     worth = _values(pilot)
     if "ess_distance" not in worth:
         raise ValueError(
             f"the loss is not finite even with steps of {config.step_size:.2g}: calibrate with "
             "another nbeta"
         )
-    table = _sweep(landscape, _with_burn_in(config, ceil(SHARE * budget)), restriction, nbeta, show)
+    short = replace(_with_burn_in(config, budget // 20), draws=max(4, config.draws // 2))
+    table = _sweep(landscape, short, restriction, nbeta, show)
     lacking = max(least / worth.get(f"ess_{name}", 1e9) for name, least in EFFECTIVE_DRAWS.items())
     draws = ceil(config.draws * max(WORTH * lacking, 0.1))
     chosen = replace(config, draws=draws, burn_in=None)
@@ -113,13 +115,10 @@ def _values(pilot: LLCEstimate) -> dict[str, float]:
     return {check.name: max(check.value, 1e-9) for check in pilot.checks}
 
 
-def _best(pilots: Sequence[tuple[LLCConfig, LLCEstimate]]) -> tuple[LLCConfig, LLCEstimate]:
-    """The last pilot whose settings pass; the last of all if none does."""
-    for config, pilot in reversed(pilots):
-        is_safe = _values(pilot).get("localization", 1.0) <= (1 + MARGIN) / 2 * LOCALIZATION
-        if is_safe and not CHOSEN_FOR & {check.name for check in pilot.failures}:
-            return config, pilot
-    return pilots[-1]
+def _is_good(pilot: LLCEstimate) -> bool:
+    """Whether its settings would pass, by a margin."""
+    is_safe = _values(pilot).get("localization", 1.0) <= (1 + MARGIN) / 2 * LOCALIZATION
+    return is_safe and not CHOSEN_FOR & {check.name for check in pilot.failures}
 
 
 def _improved(config: LLCConfig, values: dict[str, float]) -> LLCConfig:

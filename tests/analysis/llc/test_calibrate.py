@@ -25,7 +25,7 @@ def test_what_is_chosen_passes_and_is_right(known, expected: float):
     assert estimate.value == pytest.approx(expected, rel=0.2)
     low, high = estimate.interval
     assert low < known.expected(100.0, found.config.localization) < high
-    assert len(found.table) == 20
+    assert len(found.table) == 12
     at_choice = found.table[found.table["nbeta"] == 100.0]
     assert at_choice["step_size"].median() == pytest.approx(found.config.step_size, rel=1e-6)
     coarse, fine = at_choice["estimate"].iloc[-1], at_choice["estimate"].iloc[0]
