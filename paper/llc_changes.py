@@ -1,8 +1,8 @@
 """When curves along training change, and whether one foretells another, seed by seed.
 
 Two curves that both fall are correlated whatever they measure. So what is compared is when each of
-them changes; and, at one step, whether a seed with a larger number than others has a larger test
-loss at the next checkpoint.
+them changes, which depends on whether one looks at a loss or its logarithm; and, at one step,
+whether a seed with a larger number than others has a larger test loss at the next checkpoint.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,13 @@ MEASURES = {
     "loss/test": "test loss",
 }
 """What is followed, by columns."""
-LOGARITHMIC = ("hessian_trace", "loss/train", "loss/test")
+CURVES = {
+    **MEASURES,
+    "log hessian_trace": "logarithm of the trace",
+    "log loss/train": "logarithm of the training loss",
+    "log loss/test": "logarithm of the test loss",
+}
+"""What changes, and is compared with when the test loss or its logarithm does."""
 DRAWS, CORRELATIONS = 1000, 200
 """Of the bootstraps; of that of correlations, which are slow."""
 FEWEST = 5
@@ -56,12 +62,11 @@ def change_points(table: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for seed, of_seed in table.groupby("seed"):
-        worst = of_seed["step"].to_numpy()[of_seed["loss/test"].argmax()]
-        late = of_seed.query("step >= @worst")
+        late = of_seed.iloc[of_seed["loss/test"].argmax() :]
         steps = late["step"].tolist()
         row: dict[str, Any] = {"seed": seed}
-        for name in MEASURES:
-            values = _scaled(late, name)
+        for name in CURVES:
+            values = _values(late, name)
             row[name] = change_point(steps, values)
             if f"{name}_error" in late:
                 noise = np.random.default_rng(0).normal(size=(DRAWS, len(late)))
@@ -73,15 +78,17 @@ def change_points(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def leads(changes: pd.DataFrame) -> pd.DataFrame:
-    """By how many factors of e of the steps each curve changes before the test loss does: mean over
-    seeds, and its 95% interval by a bootstrap of the seeds.
+    """By how many factors of e of the steps each curve changes before the test loss does, and
+    before its logarithm does: mean over seeds, and its 95% interval by a bootstrap of the seeds.
     """
     rows = []
-    for name, label in MEASURES.items():
-        lead = np.log(changes["loss/test"].to_numpy() / changes[name].to_numpy())
-        low, high = np.nanquantile(_resampled(lead).mean(axis=1), [0.025, 0.975])
-        rows.append({"measure": label, "lead": lead.mean(), "low": low, "high": high})
-    return pd.DataFrame(rows).query("measure != 'test loss'")
+    for name, label in CURVES.items():
+        for before in ("loss/test", "log loss/test"):
+            lead = np.log(changes[before].to_numpy() / changes[name].to_numpy())
+            low, high = np.quantile(_resampled(lead).mean(axis=1), [0.025, 0.975])
+            row = {"measure": label, "before": CURVES[before], "lead": lead.mean()}
+            rows.append(row | {"low": low, "high": high})
+    return pd.DataFrame(rows)
 
 
 def foretelling(table: pd.DataFrame) -> pd.DataFrame:
@@ -108,7 +115,7 @@ def changes_page(table: pd.DataFrame) -> str:
     """Markdown: when each curve changes, how long before the test loss, and what foretells it."""
     changes = change_points(table)
     printed = {"seed": changes["seed"]}
-    for name, label in MEASURES.items():
+    for name, label in CURVES.items():
         printed[label] = changes[name].map("{:.0f}".format)
         if f"{name}_low" in changes:
             bounds = zip(
@@ -122,20 +129,30 @@ def changes_page(table: pd.DataFrame) -> str:
     ]
     if len(changes) >= FEWEST:
         parts += [
-            "\nBy how much it changes before the test loss (the logarithm of the ratio of steps, "
-            "mean over seeds; negative: after it; checkpoints are about "
+            "\nBy how much it changes before the test loss, or its logarithm, does (the logarithm "
+            "of the ratio of steps, mean over seeds; negative: after it; checkpoints are about "
             f"{_spacing(table):.2f} apart):\n",
-            markdown(Table("leads", leads(changes))),
+            _printed(leads(changes), "lead", "before"),
             "\nDoes it foretell? The rank correlation, over seeds, of each measure with the test "
             "loss at the next checkpoint, mean over checkpoints:\n",
-            markdown(Table("foretelling", foretelling(table))),
+            _printed(foretelling(table).assign(of="correlation"), "correlation", "of"),
         ]
     return "\n".join(parts)
 
 
-def _scaled(table: pd.DataFrame, name: str) -> Float[np.ndarray, "checkpoint"]:
-    values = table[name].to_numpy()
-    return np.log(values.clip(1e-9)) if name in LOGARITHMIC else values
+def _printed(found: pd.DataFrame, value: str, heading: str) -> str:
+    """A row for each measure: a value with its interval under each heading."""
+    numbers = zip(found[value], found["low"], found["high"], strict=True)
+    cells = [f"{mean:+.2f} ({low:+.2f} to {high:+.2f})" for mean, low, high in numbers]
+    wide = found.assign(cell=cells).pivot(index="measure", columns=heading, values="cell")
+    ordered = wide.loc[found["measure"].unique(), found[heading].unique()]
+    return markdown(Table("found", ordered.reset_index()))
+
+
+def _values(table: pd.DataFrame, name: str) -> Float[np.ndarray, "checkpoint"]:
+    if name.startswith("log "):
+        return np.log(table[name.removeprefix("log ")].to_numpy().clip(1e-9))
+    return table[name].to_numpy()
 
 
 def _resampled(values: np.ndarray) -> np.ndarray:

@@ -38,7 +38,7 @@ def training_figure(table: pd.DataFrame, title: str) -> go.Figure:
     Sampled numbers are points too, one for each seed, hollow where a check fails.
     """
     table = table.loc[table["step"] > 0]  # which has no place on a logarithmic axis
-    drawn = panels(list(PANELS), 2, title, 300, horizontal_spacing=0.1, vertical_spacing=0.16)
+    drawn = panels(list(PANELS), 2, title, 300, horizontal_spacing=0.14, vertical_spacing=0.16)
     colors = iter((*COLORS, INK, MUTED))
     for i, (name, (axis, curves)) in enumerate(PANELS.items()):
         where = place(i, 2)
@@ -49,7 +49,8 @@ def training_figure(table: pd.DataFrame, title: str) -> go.Figure:
             y = table[column] / (table[column].max() if name.startswith("simpler") else 1)
             points = pd.DataFrame({"x": table["step"], "y": y})
             color = next(colors)
-            add_band(drawn, points, label, color, where, in_legend=True)
+            is_log = axis == "loss"
+            add_band(drawn, points, label, color, where, in_legend=True, is_log=is_log)
             if f"{column}_failures" in table:
                 _add_points(drawn, table, column, color, where)
     drawn.update_yaxes(type="log", exponentformat="power", row=1, col=1)

@@ -51,7 +51,8 @@ def _shared_out(trace: Trace, config: LLCConfig) -> Trace:
         initial_loss=trace.initial_loss.expand(count),
         **{
             name: shared(getattr(trace, name))
-            for name in ("loss", "excess", "distance", "full_loss", "last")
+            for name in ("loss", "excess", "distance", "full_loss", "last", "friction")
+            if getattr(trace, name) is not None
         },
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.colors import hex_to_rgb
@@ -42,10 +43,19 @@ def add_band(
     where: dict[str, Any],
     *,
     in_legend: bool,
+    is_log: bool = False,
 ) -> None:
-    """The mean over seeds of the column y at each x, within one standard deviation (n - 1)."""
+    """The mean over seeds of the column y at each x, within one standard deviation (n - 1).
+
+    Of its logarithm if `is_log`.
+    """
+    if is_log:
+        points = points.assign(y=np.log(points["y"]))
     found = points.groupby("x", as_index=False)["y"].agg(["mean", "std"]).fillna({"std": 0})
-    x, low, high = found["x"], found["mean"] - found["std"], found["mean"] + found["std"]
+    x, middle = found["x"], found["mean"]
+    low, high = middle - found["std"], middle + found["std"]
+    if is_log:
+        low, middle, high = np.exp(low), np.exp(middle), np.exp(high)
     drawn.add_scatter(
         x=[*x, *x[::-1]],
         y=[*high, *low[::-1]],
@@ -60,7 +70,7 @@ def add_band(
     )
     drawn.add_scatter(
         x=x,
-        y=found["mean"],
+        y=middle,
         name=name,
         mode="lines",
         line={"color": color, "width": 2.5},

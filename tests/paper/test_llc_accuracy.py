@@ -72,11 +72,13 @@ def test_a_row_by_hand():
     assert (found["coverage"], found["coverage_passed"]) == (0.5, 0)
 
 
-def test_repetitions_are_independent_runs():
+@pytest.mark.parametrize("sampler", ["sgld", "sgnht"])
+def test_repetitions_are_independent_runs(sampler):
     """Chains of one long run, shared out, are what the chains of each share would be."""
-    chains, passed = ours(SMALL, 3)
+    config = replace(CONFIG, sampler=sampler)
+    chains, passed = ours(replace(SMALL, config=config), 3)
     assert chains.shape == (3, 4) and passed.shape == (3,)
-    first, _ = ours(replace(SMALL, config=replace(CONFIG, chains=6)), 2)
+    first, _ = ours(replace(SMALL, config=replace(config, chains=6)), 2)
     np.testing.assert_allclose(first.flatten(), chains.flatten())
 
 
@@ -94,6 +96,7 @@ def test_the_regular_reference_has_both_biases():
     found = reference(known, config)
     assert found.value == known.expected(100.0, 1.0, 1e-3, 2) > known.expected(100.0, 1.0, 1e-3)
     assert found.exact == known.expected(100.0, 1.0)
+    assert reference(known, replace(config, sampler="sgnht")).value == found.exact
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -54,11 +54,18 @@ def test_errors_make_the_interval_wider():
 
 
 def test_what_changes_first_leads():
-    found = leads(change_points(table(6))).set_index("measure")
+    found = leads(change_points(table(6))).set_index(["before", "measure"]).loc["test loss"]
     assert found.loc["LLC", "lead"] == pytest.approx(np.log(10))
     assert found.loc["LLC", "low"] == found.loc["LLC", "high"] == found.loc["LLC", "lead"]
-    assert found.loc["weight norm", "lead"] == 0
-    assert "test loss" not in found.index
+    assert found.loc["weight norm", "lead"] == found.loc["test loss", "lead"] == 0
+
+
+def test_a_logarithm_changes_later():
+    falling = table(6)
+    falling["loss/test"] = np.tile([1.0, 9.0, 0.9, 0.8, 1e-6], 6)
+    found = leads(change_points(falling)).set_index(["before", "measure"])["lead"]
+    assert found["logarithm of the test loss", "test loss"] == pytest.approx(2 * np.log(10))
+    assert found["test loss", "logarithm of the test loss"] == pytest.approx(-2 * np.log(10))
 
 
 def test_what_foretells_has_a_correlation_over_seeds():
