@@ -58,7 +58,7 @@ def figures_of(runs: list[Run]) -> dict[str, Figures]:
 def write_static(figures: Mapping[Path, go.Figure]) -> None:
     """Write each figure beside its path without suffix as PNG and SVG, all in one browser.
 
-    Raises `RuntimeError` when there is no Chromium that works.
+    Without a Chromium that works there are none, and a line on stderr says so.
     """
     import kaleido
     from choreographer.errors import BrowserFailedError, ChromeNotFoundError
@@ -80,11 +80,11 @@ def write_static(figures: Mapping[Path, go.Figure]) -> None:
     try:
         # Without MathJax, which would come from the network.
         kaleido.write_fig_from_object_sync(pictures, kopts={"mathjax": False})
-    except (ChromeNotFoundError, BrowserFailedError) as error:
-        raise RuntimeError(
+    except (ChromeNotFoundError, BrowserFailedError):
+        complain(
             "static pictures need Chromium or Chrome (`apt-get install chromium`; BROWSER_PATH "
-            "names one elsewhere); the HTML pages are written"
-        ) from error
+            "names one elsewhere); all else is written"
+        )
 
 
 def draw(options: Options) -> int:
@@ -101,10 +101,7 @@ def draw(options: Options) -> int:
         print(options.out / folder / "figures.html")
         static |= {options.out / folder / name: figure for name, figure in figures.items()}
     if options.static and static:
-        try:
-            write_static(static)
-        except RuntimeError as error:
-            complain(error)
+        write_static(static)
     return 0
 
 

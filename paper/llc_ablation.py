@@ -29,7 +29,7 @@ from analysis.llc.parts import parts
 from analysis.llc.posterior import Posterior
 from analysis.llc.restriction import Restriction
 from analysis.patching.replacement import is_token, replacements
-from interp.arguments import complain, parse_seeds
+from interp.arguments import parse_seeds
 from interp.models.config import CompiledConfig, TransformerConfig
 from interp.models.graph import head_name, mlp_name
 from interp.progress import Show, progress
@@ -320,10 +320,7 @@ def write_tables(options: Options, show: Show) -> int:
             }
             write_files(options.out, files)
         show(networks.kind, len(parts_of), len(parts_of), "")
-    try:
-        write_static({options.out / "llc_ablation": ablation_figure(pd.DataFrame(found))})
-    except RuntimeError as error:
-        complain(error)
+    write_static({options.out / "llc_ablation": ablation_figure(pd.DataFrame(found))})
     print(options.out / "llc_ablation.csv", options.out / "llc_ablation.md", sep="\n")
     return 0
 

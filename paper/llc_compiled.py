@@ -29,7 +29,6 @@ from analysis.llc.parts import parts, restriction_to
 from analysis.llc.posterior import Posterior
 from analysis.llc.restriction import Restriction
 from analysis.llc.sampling import sample
-from interp.arguments import complain
 from interp.progress import Show, progress
 from interp.rasp import compile_task
 from paper.command import refuse_unknown, run_module
@@ -202,10 +201,7 @@ def write_tables(options: Options, show: Show) -> int:
     show("networks", len(wanted), len(wanted), "")
     table = _table(rows)
     write_files(options.out, {"llc_compiled.md": HEAD + page(table)})
-    try:
-        write_static({options.out / "llc_compiled": compiled_figure(table)})
-    except RuntimeError as error:
-        complain(error)
+    write_static({options.out / "llc_compiled": compiled_figure(table)})
     print(path, options.out / "llc_compiled.md", sep="\n")
     return 0
 

@@ -27,7 +27,7 @@ from analysis.llc.parts import restriction_to
 from analysis.llc.restriction import Restriction
 from analysis.llc.runs import coefficient_of
 from analysis.llc.subspaces import beside
-from interp.arguments import UsageError, complain, parse_seeds
+from interp.arguments import UsageError, parse_seeds
 from interp.models.config import MLPConfig
 from interp.progress import Show, progress
 from interp.runs.recipe import AdamW, Recipe, Schedule
@@ -202,10 +202,7 @@ def compare(options: Options, show: Show) -> int:
     write_files(options.out, {"llc_irreps.csv": table.to_csv(index=False, float_format="%.6g")})
     about = f"`{RECIPE.model}`, `{RECIPE.optimizer}`, {RECIPE.schedule.steps:,} steps; `{CONFIG}`"
     write_files(options.out, {"llc_irreps.md": page(table, about, len(unused))})
-    try:
-        write_static({options.out / "llc_irreps": irreps_figure(table)})
-    except RuntimeError as error:
-        complain(error)
+    write_static({options.out / "llc_irreps": irreps_figure(table)})
     print(*(options.out / f"llc_irreps.{form}" for form in ("csv", "md")), sep="\n")
     return 0
 

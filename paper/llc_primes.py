@@ -27,7 +27,7 @@ from analysis.llc.runs import coefficient_of
 from analysis.plots.style import SEQUENTIAL
 from analysis.representation.key_irreps import find_key_irreps
 from analysis.scores import split_scores
-from interp.arguments import UsageError, complain, parse_seeds
+from interp.arguments import UsageError, parse_seeds
 from interp.models.config import MLPConfig
 from interp.progress import Show, progress
 from interp.runs.recipe import AdamW, Recipe, Schedule
@@ -241,10 +241,7 @@ def compare(options: Options, show: Show) -> int:
         raise UsageError(f"no network has a test accuracy above {ACCURATE:.0%}: train others")
     files = {"llc_primes.csv": table.to_csv(index=False), "llc_primes.md": page(table)}
     write_files(options.out, files)
-    try:
-        write_static({options.out / "llc_primes": primes_figure(table)})
-    except RuntimeError as error:
-        complain(error)
+    write_static({options.out / "llc_primes": primes_figure(table)})
     print(*(options.out / file for file in files), sep="\n")
     return 0
 

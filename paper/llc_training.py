@@ -28,7 +28,7 @@ from analysis.llc.curvature import hessian_trace
 from analysis.llc.posterior import Posterior
 from analysis.llc.restriction import Restriction
 from analysis.llc.runs import coefficient_of
-from interp.arguments import complain, parse_seeds
+from interp.arguments import parse_seeds
 from interp.models.config import MLPConfig
 from interp.progress import Show, progress
 from interp.runs.recipe import AdamW, Recipe, Schedule
@@ -183,10 +183,7 @@ def follow(options: Options, show: Show) -> int:
             f"{name}_llc.md": page(name, experiment, table),
         }
         write_files(options.out, files)
-        try:
-            write_static({options.out / f"{name}_llc": training_figure(table, _title(name))})
-        except RuntimeError as error:
-            complain(error)
+        write_static({options.out / f"{name}_llc": training_figure(table, _title(name))})
         print(*(options.out / file for file in files), sep="\n")
     return 0
 

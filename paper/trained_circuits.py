@@ -23,7 +23,7 @@ from torch import Tensor
 
 from analysis.circuits import ModelGraph, against_truth, setting
 from analysis.circuits.exact import exact
-from interp.arguments import complain, parse_seeds
+from interp.arguments import parse_seeds
 from interp.known_circuit import known_circuit
 from interp.models.config import (
     CompiledConfig,
@@ -164,10 +164,7 @@ def write_tables(options: Options, show: Show) -> None:
     write_files(options.out, files)
     print(*(options.out / name for name in files), sep="\n")
     figure = group_figure(group, "Where the answer of a transformer on C31 comes from")
-    try:
-        write_static({options.out / "group_patching": figure})
-    except RuntimeError as error:
-        complain(error)
+    write_static({options.out / "group_patching": figure})
 
 
 def _work(options: Options) -> int:

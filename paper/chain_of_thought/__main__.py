@@ -152,10 +152,7 @@ def write_report(experiment: Experiment, results: Results, failed: list[str]) ->
     files[f"{name}.html"] = page(report.title, figures)
     write_files(out, files)
     print(*(out / file for file in files), sep="\n")
-    try:
-        write_static({out / file: drawn for file, drawn in figures.items()})
-    except RuntimeError as error:
-        complain(error)
+    write_static({out / file: drawn for file, drawn in figures.items()})
 
 
 def print_recipes(experiment: Experiment) -> None:
