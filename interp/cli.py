@@ -356,8 +356,9 @@ class Coefficient(Common):
     """Run folders, or folders of them."""
     restrict: str | None = None
     """What moves: all, body (all but the unembedding), live (what is not 0), l0, l0h1, l0attn,
-    l0mlp, embed, pos_embed, unembed, a parameter by name, some of these joined by +, irrep:standard
-    or random:9 (a rank). Not given: all, but body for networks that were made and not trained."""
+    l0mlp, embed, pos_embed, unembed, a parameter by name, some of these joined by +, or by @ what
+    is in both (live@body), irrep:standard or random:9 (a rank). Not given: all, but body for
+    networks that were made and not trained."""
     loss: Literal["task", "kl"] | None = None
     """task, or kl: the divergence from what the network says at the checkpoint. Not given: task,
     but kl for networks that were made and not trained."""
@@ -415,8 +416,6 @@ def llc(arguments: list[str]) -> int:
 def _calibrate(options: Calibrate) -> int:
     from analysis.llc.config import LLCConfig
 
-    if options.budget < 1:
-        raise UsageError(f"--budget is {options.budget}: it must be at least 1")
     given = ("sampler", "chains", "batch_size", "nbeta", "seed")
     config = LLCConfig(**{name: getattr(options, name) for name in given})
 

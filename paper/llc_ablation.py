@@ -25,7 +25,7 @@ from torch.nn.functional import one_hot
 
 from analysis.llc import LLCConfig, LLCEstimate, ModuleLandscape, NetworkLandscape, llc_estimates
 from analysis.llc.checks import reach
-from analysis.llc.parts import parts
+from analysis.llc.parts import parts, restriction_to
 from analysis.llc.posterior import Posterior
 from analysis.llc.restriction import Restriction
 from analysis.patching.replacement import is_token, replacements
@@ -168,10 +168,12 @@ class Networks:
     @classmethod
     def of(cls, kind: str, seeds: list[int], models: list[Any]) -> "Networks":
         """In evaluation mode."""
-        known = parts(NetworkLandscape(models[0].eval(), EXAMPLES))
+        landscape = NetworkLandscape(models[0].eval(), EXAMPLES)
+        known = parts(landscape)
         moving = known["all"]
         if kind == COMPILED:
-            moving = known["body"][torch.isin(known["body"], known["live"])]
+            moving = restriction_to("live@body", landscape).index
+            assert moving is not None
         return cls(kind, seeds, [model.eval() for model in models], moving, known)
 
     @property
@@ -292,8 +294,7 @@ def mean_losses(landscape: ModuleLandscape) -> list[float]:
 
 
 def _columns(name: str, estimate: LLCEstimate) -> dict[str, Any]:
-    failures = " ".join(check.name for check in estimate.failures)
-    return {name: estimate.value, f"{name}_failures": failures}
+    return {name: estimate.value, f"{name}_failures": estimate.failed_checks}
 
 
 def write_tables(options: Options, show: Show) -> int:

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.llc.checks import reach
-from analysis.plots.style import COLORS, INK
+from analysis.plots.style import COLORS, INK, hollow_where
 from paper.chain_of_thought.plots import panels, place
 from paper.tables import Table, markdown
 
@@ -82,14 +82,13 @@ def ablation_figure(table: pd.DataFrame) -> go.Figure:
         for how, color in zip(found["ablation"].unique(), COLORS, strict=False):
             rows = found.loc[(found["network"] == kind) & (found["ablation"] == how)]
             rows = rows.loc[rows["change"].abs() < most]
-            fill = np.where(rows["passed"] > 0, color, "white").tolist()
             drawn.add_scatter(
                 x=rows["component"],
                 y=rows["change"],
                 error_y={"array": rows["high"] - rows["change"], "thickness": 1},
                 name=how,
                 mode="markers",
-                marker={"size": 8, "color": fill, "line": {"color": color, "width": 1.5}},
+                marker={"size": 8} | hollow_where(rows["passed"] == 0, color),
                 legendgroup=how,
                 offsetgroup=how,
                 showlegend=i == 0,

@@ -25,7 +25,7 @@ from tyro.conf import Positional
 
 from analysis.llc import Landscape, LLCConfig, NetworkLandscape, llc_estimates
 from analysis.llc.curvature import largest_curvature
-from analysis.llc.parts import parts, restriction_to
+from analysis.llc.parts import restriction_to
 from analysis.llc.posterior import Posterior
 from analysis.llc.restriction import Restriction
 from analysis.llc.sampling import sample
@@ -137,27 +137,25 @@ def row(network: Network) -> dict[str, Any]:
     compiled = compile_task(task, hardness=network.hardness, dtype="float64")
     loss = "kl" if task.loss == "cross_entropy" else "task"
     landscape = NetworkLandscape(compiled.model.eval(), task.examples("train"), loss=loss)
-    known, body = parts(landscape), restriction_to("body", landscape)
-    live = Restriction("live", known["body"][torch.isin(known["body"], known["live"])])
+    live, body = restriction_to("live@body", landscape), restriction_to("body", landscape)
     found = {
-        "parameters": len(known["body"]),
+        "parameters": body.size(0),
         "live": live.size(0),
         "gap": max(compiled.gaps),
         "examples": landscape.n_examples,
         "nbeta": CONFIG.nbeta,
         "localization": CONFIG.localization,
-    } | coefficient(landscape, live)
+    } | coefficient(landscape, live, "live")
     if network.hardness is None and (network.vocabulary, network.length) == SMALLEST:
-        found |= coefficient(landscape, body)
+        found |= coefficient(landscape, body, "body")
     return asdict(network) | found | {"seconds": time.perf_counter() - begin}
 
 
-def coefficient(landscape: NetworkLandscape, restriction: Restriction) -> dict[str, Any]:
+def coefficient(landscape: NetworkLandscape, restriction: Restriction, name: str) -> dict[str, Any]:
     """The estimate, its interval and the checks that fail; no number where that takes too long."""
     config = replace(CONFIG, step_size=step_size(landscape, restriction, CONFIG))
     steps = max(LEAST_DRAWN, DRAWN * config.burn_in_steps)
     config = replace(config, draws=steps // config.thin)
-    name = restriction.name
     if config.burn_in_steps > MOST_BURN_IN:
         return {f"{name}_failures": "too_stiff", f"{name}_steps": config.steps}
     (estimate,), _ = llc_estimates(landscape, config, restriction)
@@ -166,7 +164,7 @@ def coefficient(landscape: NetworkLandscape, restriction: Restriction) -> dict[s
         f"{name}_llc": estimate.value,
         f"{name}_low": low,
         f"{name}_high": high,
-        f"{name}_failures": " ".join(check.name for check in estimate.failures),
+        f"{name}_failures": estimate.failed_checks,
         f"{name}_steps": config.steps,
     }
 

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from scipy.stats import spearmanr
 
-from analysis.plots.style import INK, line_style
+from analysis.plots.style import INK, hollow_where, line_style
 from paper.chain_of_thought.plots import panels, place
 from paper.tables import ABSENT, Table, markdown
 
@@ -121,9 +120,8 @@ def _add_points(
         marker={
             "size": 8,
             "symbol": SYMBOLS[position // 6],
-            "color": np.where(is_hollow, "white", style["color"]).tolist(),
-            "line": {"color": style["color"], "width": 1.5},
-        },
+        }
+        | hollow_where(is_hollow, style["color"]),
         legendgroup=program,
         showlegend=where["col"] == 1,
         **where,

@@ -1,10 +1,9 @@
 """Local learning coefficients along training, beside losses and simpler measures."""
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.plots.style import COLORS, INK, MUTED, log_axis
+from analysis.plots.style import COLORS, INK, MUTED, hollow_where, log_axis
 from paper.chain_of_thought.plots import add_band, panels, place
 
 PANELS = {
@@ -66,11 +65,7 @@ def _add_points(
         x=table["step"],
         y=table[column],
         mode="markers",
-        marker={
-            "size": 5,
-            "color": np.where(is_hollow, "white", color).tolist(),
-            "line": {"color": color, "width": 1},
-        },
+        marker={"size": 5} | hollow_where(is_hollow, color),
         hovertext=table[f"{column}_failures"],
         showlegend=False,
         **where,

@@ -165,7 +165,7 @@ def _plain(estimate: LLCEstimate) -> dict[str, Any]:
         "initial_loss": estimate.initial_loss,
         "estimate": estimate.value,
         "error": estimate.standard_error,
-        "failures": " ".join(check.name for check in estimate.failures),
+        "failures": estimate.failed_checks,
     }
 
 

@@ -5,9 +5,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.llc.checks import reach
-from analysis.plots.style import COLORS, INK, MUTED, log_axis
+from analysis.plots.style import COLORS, INK, MUTED, hollow_where, log_axis
 from paper.chain_of_thought.plots import add_band, panels, place
-from paper.tables import ABSENT, Table, markdown
+from paper.tables import ABSENT, Table, counted, markdown
 
 SETTING = ["matrices", "loss", "localization"]
 PAIRS = (("key", "unused"), ("key", "random"), ("unused", "random"))
@@ -55,7 +55,6 @@ def page(table: pd.DataFrame, about: str, n_unused: int) -> str:
         n_unused: how many networks did not generalise, and are not in the table.
     """
     passed = (table["failures"] == "").sum()
-    reasons = table["failures"].str.split().explode().value_counts()
     weakest = table["localization"].min()
     rows = last(table)
     is_no_minimum = rows["matrices"].str.contains("+", regex=False) & (rows["loss"] == "task")
@@ -64,7 +63,7 @@ def page(table: pd.DataFrame, about: str, n_unused: int) -> str:
         f"{about}.\n\n"
         f"{table['seed'].nunique()} networks, and {n_unused} that did not generalise and are not "
         f"in what follows; {passed} of {len(table)} numbers pass all checks, the others are hollow "
-        f"({', '.join(f'{check} {n}' for check, n in reasons.items())}).\n\n"
+        f"({counted(table['failures'])}).\n\n"
         "![The numbers along training](llc_irreps.svg)\n\n"
         f"At the last checkpoint, at localization {weakest:g}: the mean over the networks that use "
         "an irrep, over those that do not (± one standard deviation), and over random subspaces of "
@@ -203,7 +202,7 @@ def _add_line(
 ) -> None:
     by_step = rows.groupby("step")
     is_good = by_step["failures"].agg(lambda failures: (failures == "").all())
-    is_solid = np.ones_like(is_good) if column == "similarity" else is_good
+    is_solid = np.ones_like(is_good, dtype=bool) if column == "similarity" else is_good
     drawn.add_scatter(
         x=list(by_step.groups),
         y=by_step[column].mean(),
@@ -212,10 +211,6 @@ def _add_line(
         showlegend=in_legend,
         mode="lines+markers",
         line={"color": color, "width": 2, "dash": "solid" if label.endswith("key") else "dot"},
-        marker={
-            "size": 6,
-            "color": [color if solid else "white" for solid in is_solid],
-            "line": {"color": color, "width": 1},
-        },
+        marker={"size": 6} | hollow_where(~is_solid, color),
         **where,
     )

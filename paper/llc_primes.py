@@ -35,7 +35,7 @@ from interp.runs.run import Run
 from paper.chain_of_thought.plots import panels, place
 from paper.command import run_module
 from paper.figures import write_static
-from paper.tables import ABSENT, Table, markdown, write_files
+from paper.tables import ABSENT, Table, counted, markdown, write_files
 from tasks.composition import GroupComposition
 from training.progress import shown
 from training.train import train
@@ -98,7 +98,7 @@ def row(run: Run) -> dict[str, Any]:
         (estimate,), _ = llc_estimates(landscape, replace(CONFIG, localization=localization))
         found[name] = estimate.value
         found[f"{name}_error"] = estimate.standard_error
-        found[f"{name}_failures"] = " ".join(check.name for check in estimate.failures)
+        found[f"{name}_failures"] = estimate.failed_checks
     return found
 
 
@@ -132,7 +132,6 @@ def page(table: pd.DataFrame) -> str:
         name: f"{(good[f'{name}_failures'] == '').sum()} at {localization:g}"
         for name, localization in LOCALIZATIONS.items()
     }
-    reasons = good["estimate_failures"].str.split().explode().value_counts()
     shared, (weak, strong) = recipe(PRIMES[0]), LOCALIZATIONS.values()
     change = good["stronger"] / good["estimate"] - 1
     return (
@@ -142,7 +141,7 @@ def page(table: pd.DataFrame) -> str:
         f"{len(good)} of {len(table)} networks generalised (test accuracy above {ACCURATE:.0%})"
         f"{_listed(others)}. Of their numbers {' and '.join(passed.values())} pass all checks, the "
         f"others are hollow (at {weak:g}: "
-        f"{', '.join(f'{check} {n}' for check, n in reasons.items()) or 'none'}). The number "
+        f"{counted(good['estimate_failures'])}). The number "
         f"depends on the localization: from {weak:g} to {strong:g} it changes by "
         f"{change.mean():+.0%} in the mean ({change.min():+.0%} to {change.max():+.0%}).\n\n"
         "![The number against p](llc_primes.svg)\n\n"

@@ -13,32 +13,34 @@ experiment, with p53 for its name,
 import dataclasses
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 from tyro.conf import Positional
 
 from analysis.evaluate import evaluate_run
-from analysis.llc import LLCConfig, NetworkLandscape, llc_estimates
+from analysis.llc import Landscape, LLCConfig, llc_estimates
 from analysis.llc.curvature import hessian_trace
 from analysis.llc.posterior import Posterior
 from analysis.llc.restriction import Restriction
-from analysis.llc.runs import coefficient_of
+from analysis.llc.runs import coefficient_of, tell_estimate
 from interp.arguments import parse_seeds
 from interp.models.config import MLPConfig
 from interp.progress import Show, progress
 from interp.runs.recipe import AdamW, Recipe, Schedule
+from interp.runs.registry import COMPILED_SHAPE, named_model
 from interp.runs.run import Run
 from paper.command import refuse_unknown, run_module
 from paper.figures import write_static
 from paper.llc_changes import changes_page
 from paper.llc_curves import training_figure
-from paper.tables import write_files
+from paper.tables import counted, write_files
 from tasks.composition import GroupComposition
+from tasks.sequences import Palindrome, Peak, SequenceTask
 from training.progress import shown
 from training.train import train
 
@@ -49,6 +51,8 @@ PUBLISHED = LLCConfig(
 )
 """Of the earlier work, which had the first of these chains; too hot, too short, and never settled.
 """
+KEPT = "llc/along_training.json"
+"""What was found of a run, in its folder."""
 METRICS = ("loss/train", "loss/test", "hidden/restricted_loss")
 """What is measured of every checkpoint, where a network has it."""
 
@@ -59,12 +63,24 @@ class Experiment:
 
     recipe: Recipe
     config: LLCConfig
+    first: int = 0
+    """The step of the first checkpoint that is followed; those before it change little."""
 
     @property
     def settings(self) -> dict[str, LLCConfig]:
         """By the names of columns."""
         stronger = replace(self.config, localization=STRONGER * self.config.localization)
         return {"estimate": self.config, "stronger": stronger, "published": PUBLISHED}
+
+
+def _sequences(task: SequenceTask, steps: int) -> Recipe:
+    """A network of the compiled one's shape, trained on sequences."""
+    return Recipe(
+        task,
+        named_model(COMPILED_SHAPE, task),
+        AdamW(lr=5e-3, betas=(0.9, 0.999), weight_decay=0.1),
+        Schedule(steps=steps, checkpoints=16, log_every=50),
+    )
 
 
 EXPERIMENTS = {
@@ -76,7 +92,27 @@ EXPERIMENTS = {
             Schedule(steps=5000, checkpoints=24, log_every=50),
         ),
         LLCConfig(step_size=1e-3, localization=2.5, chains=4, draws=400, thin=2),
-    )
+    ),
+    "p113": Experiment(
+        Recipe(
+            GroupComposition("C113", train_fraction=0.4),
+            MLPConfig(d_embed=24, d_mlp=64),
+            AdamW(lr=5e-3, weight_decay=1.0),
+            Schedule(steps=3500, checkpoints=24, log_every=50),
+        ),
+        LLCConfig(step_size=5e-4, localization=2.5, chains=4, draws=150, thin=2),
+        first=50,
+    ),
+    "peak": Experiment(
+        _sequences(Peak("0..4", max_length=6, n_sequences=400), steps=800),
+        LLCConfig(step_size=2e-4, localization=50.0, chains=4, draws=400, thin=2),
+        first=5,
+    ),
+    "palindrome": Experiment(
+        _sequences(Palindrome("a..c", max_length=6, n_sequences=400), steps=1500),
+        LLCConfig(step_size=5e-5, localization=50.0, chains=4, draws=150, thin=2),
+        first=5,
+    ),
 }
 
 
@@ -101,49 +137,45 @@ def course(run: Run, experiment: Experiment, show: Show | None = None) -> pd.Dat
 
     Kept in the run's folder, so that it is done once for the same settings.
     """
-    settings = {name: dataclasses.asdict(own) for name, own in experiment.settings.items()}
-    path = run.path / "llc" / "along_training.json"
-    if path.exists():
-        found = run.read_json(str(path.relative_to(run.path)))
+    settings: dict[str, Any] = {"first": experiment.first}
+    settings |= {name: dataclasses.asdict(own) for name, own in experiment.settings.items()}
+    if (run.path / KEPT).exists():
+        found = run.read_json(KEPT)
         if found["settings"] == settings:
             return pd.DataFrame(found["rows"])
     table = _followed(run, experiment, show)
     rows = json.loads(table.to_json(orient="records", double_precision=15) or "")
-    path.parent.mkdir(exist_ok=True)
-    run.write_json(str(path.relative_to(run.path)), {"settings": settings, "rows": rows})
+    (run.path / KEPT).parent.mkdir(exist_ok=True)
+    run.write_json(KEPT, {"settings": settings, "rows": rows})
     return table
 
 
 def _followed(run: Run, experiment: Experiment, show: Show | None) -> pd.DataFrame:
     evaluate_run(run)
-    landscape = coefficient_of(run, checkpoints="all").landscape
-    table = pd.DataFrame({"seed": run.recipe.init_seed, "step": run.steps})
+    which = coefficient_of(run, checkpoints="all")
+    steps = [step for step in which.steps if step >= experiment.first]
+    landscape = which.landscape.about([which.steps.index(step) for step in steps])
+    table = pd.DataFrame({"seed": run.recipe.init_seed, "step": steps})
     metrics = run.metrics()
     totals = metrics[metrics["component"] == ""].set_index(["metric", "step"])["value"]
     for name in METRICS:
         if name in totals:
-            table[name] = totals[name].loc[run.steps].to_numpy()
+            table[name] = totals[name].loc[steps].to_numpy()
     table["weight_norm"] = landscape.centres.norm(dim=-1).tolist()
     table["hessian_trace"] = _hessian_traces(landscape)
     for name, config in experiment.settings.items():
-        told: Callable[[int, int, float], None] | None = None
-        if show:
-            told = partial(_tell, show, f"{run.name}, {name}")
+        told = show and partial(tell_estimate, partial(show, run.name), name, 0, 1)
         found, _ = llc_estimates(landscape, config, show=told)
         if name == "published":
             table[name] = [float(estimate.chains[0]) for estimate in found]
             continue
         table[name] = [estimate.value for estimate in found]
         table[f"{name}_error"] = [estimate.standard_error for estimate in found]
-        table[f"{name}_failures"] = [" ".join(c.name for c in e.failures) for e in found]
+        table[f"{name}_failures"] = [estimate.failed_checks for estimate in found]
     return table
 
 
-def _tell(show: Show, what: str, done: int, total: int, value: float) -> None:
-    show(what, done, total, f"{value:.4g} so far at the first checkpoint")
-
-
-def _hessian_traces(landscape: NetworkLandscape) -> list[float]:
+def _hessian_traces(landscape: Landscape) -> list[float]:
     one = landscape.centres.new_ones(len(landscape.centres), 1, 1)
     posterior = Posterior(landscape, Restriction(), one, 0.0)
     return hessian_trace(posterior, posterior.start(1), 1e-2 * one, seed=0)[:, 0].tolist()
@@ -152,13 +184,12 @@ def _hessian_traces(landscape: NetworkLandscape) -> list[float]:
 def page(name: str, experiment: Experiment, table: pd.DataFrame) -> str:
     """Markdown: what was done, the curves, and when they change."""
     passed = (table["estimate_failures"] == "").sum()
-    reasons = table["estimate_failures"].str.split().explode().value_counts()
     return (
         f"# {_title(name)}\n\n"
         f"`{experiment.config}`\n\n"
         f"{table['seed'].nunique()} seeds, {table['step'].nunique()} checkpoints; {passed} of "
         f"{len(table)} numbers pass all checks, the others are hollow "
-        f"({', '.join(f'{check} {n}' for check, n in reasons.items())}). The stronger localization "
+        f"({counted(table['estimate_failures'])}). The stronger localization "
         f"is {STRONGER * experiment.config.localization:g}.\n\n"
         f"![curves]({name}_llc.svg)\n\n"
         f"{changes_page(table)}"

@@ -8,7 +8,8 @@ published headings), LaTeX (booktabs) and Markdown, `runs.md` with what is missi
 
 import re
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,12 @@ def write_tables(options: Options) -> int:
     write_files(options.out, files)
     print(f"{len(rows.table)} runs in the tables, {len(rows.missing)} of 56 missing: {options.out}")
     return 0
+
+
+def counted(cells: Iterable[str]) -> str:
+    """How often each word is in the cells, the most frequent first, as `minimum 3, trend 1`."""
+    words = Counter(word for cell in cells for word in cell.split())
+    return ", ".join(f"{word} {n}" for word, n in words.most_common()) or "none"
 
 
 def write_files(folder: Path, files: Mapping[str, str]) -> None:

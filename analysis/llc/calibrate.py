@@ -28,6 +28,8 @@ CHOSEN_FOR = {"diverged", "diffusion", "step_size", "minibatch", "acceptance", "
 """The checks that the settings must pass; the others take more draws than a pilot has."""
 SHARE = 0.1
 """Of the budget, for the draws of each pilot; half of it for those of the sweep."""
+LEAST = 100
+"""Steps; pilots of a smaller budget say nothing."""
 SMALLER, LARGER = 1 / 30, 3.0
 """By how much a pilot may change the step; the localization by the latter, either way."""
 
@@ -74,8 +76,11 @@ def calibrate_llc(
             its burn-in has to be that long, and the sweep one.
         show: told of the progress of each of them.
 
-    Raises `ValueError` as `sample` does, and if no step size keeps the chains finite.
+    Raises `ValueError` as `sample` does, for a budget below 100 steps, and if no step size keeps
+    the chains finite.
     """
+    if budget < LEAST:
+        raise ValueError(f"the budget is {budget} steps: it must be at least {LEAST}")
     config, restriction = config or LLCConfig(), restriction or Restriction()
     landscape = landscape.about([0])
     nbeta = config.nbeta_of(landscape.n_examples)
@@ -165,7 +170,7 @@ def _sweep(
             "nbeta": nbetas.tolist(),
             "estimate": [estimate.value for estimate in found],
             "standard_error": [estimate.standard_error for estimate in found],
-            "failures": [" ".join(check.name for check in e.failures) for e in found],
+            "failures": [estimate.failed_checks for estimate in found],
         }
     )
 

@@ -168,7 +168,7 @@ def _relaxation(seen: Evidence) -> float:
     half, pull = seen.friction / 2, config.localization
     if half**2 < pull:
         return usual
-    overdamped = 1 / (seen.step_size**0.5 * (half - (half**2 - pull) ** 0.5))
+    overdamped = (half + (half**2 - pull) ** 0.5) / (seen.step_size**0.5 * pull)
     return max(usual, overdamped)
 
 

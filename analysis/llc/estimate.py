@@ -46,6 +46,11 @@ class LLCEstimate:
         """The checks that fail. If there is one, `value` is no local learning coefficient."""
         return tuple(check for check in self.checks if not check.passed)
 
+    @property
+    def failed_checks(self) -> str:
+        """The names of the checks that fail, with a space between them: a cell of a table."""
+        return " ".join(check.name for check in self.failures)
+
     def __str__(self) -> str:
         """The number with its interval, or why there is none."""
         if self.failures:

@@ -8,6 +8,7 @@
     embed, pos_embed, unembed
     embed_a, embed_b       of the networks with one embedding for each operand
     blocks.0.mlp.W_in      any parameter
+    live@body              what is in both
 
 Upper or lower case, and spaces, do not matter.
 """
@@ -43,10 +44,11 @@ _MOST_SHOWN = 12
 def restriction_to(name: str, landscape: ModuleLandscape, task: Task | None = None) -> Restriction:
     """The restriction that the command line calls `name`.
 
-    Parts joined by `+`, such as `l0h1+embed`, see above; or a subspace, such as `irrep:standard`,
-    `irrep:standard@unembed`, `random:9:3@unembed`, see `analysis.llc.subspaces.subspace`. That the
-    live parameters are those that are not 0 is a choice: a 0 can be as necessary as another value.
-    With several centres, those are live that are not 0 at one of them.
+    Parts joined by `+`, such as `l0h1+embed` or `live@body`, see above; or a subspace, such as
+    `irrep:standard`, `irrep:standard@unembed`, `random:9:3@unembed`, see
+    `analysis.llc.subspaces.subspace`. That the live parameters are those that are not 0 is a
+    choice: a 0 can be as necessary as another value. With several centres, those are live that are
+    not 0 at one of them.
 
     Args:
         name: as above.
@@ -59,8 +61,8 @@ def restriction_to(name: str, landscape: ModuleLandscape, task: Task | None = No
     if name.partition(":")[0] in KINDS:
         return subspace(name, landscape, task)
     known = parts(landscape)
-    chosen = list(dict.fromkeys(_find(part, known) for part in name.split("+")))
-    index = torch.cat([known[part] for part in chosen]).unique()
+    chosen = dict(_overlap(part.split("@"), known) for part in name.split("+"))
+    index = torch.cat(list(chosen.values())).unique()
     if not len(index):
         raise ValueError(f"no parameter is in {name!r}: there is nothing to sample")
     is_all = len(index) == len(known["all"])
@@ -93,6 +95,15 @@ def _parts_of(parameter: str, where: Tensor) -> Iterator[tuple[str, Tensor]]:
             for head, entries in enumerate(where):
                 yield head_name(layer, head).lower(), entries
     yield parameter, where
+
+
+def _overlap(names: list[str], known: dict[str, Tensor]) -> tuple[str, Tensor]:
+    """What is in all these parts, and its name."""
+    found = [_find(name, known) for name in names]
+    index = known[found[0]]
+    for other in found[1:]:
+        index = index[torch.isin(index, known[other])]
+    return "@".join(found), index
 
 
 def _find(part: str, known: dict[str, Tensor]) -> str:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -169,7 +169,7 @@ def write_calibration(
     Writes the sweep about them, `llc/NAME_calibration.csv`, and its picture (`.html`). Raises
     `ValueError` as `calibrate_llc` does.
     """
-    told = show and partial(_tell, partial(show, run.name), "calibrating", 0, 1)
+    told = show and partial(tell_estimate, partial(show, run.name), "calibrating", 0, 1)
     found = calibrate_llc(which.landscape, config, which.restriction, budget=budget, show=told)
     title = f"{which.title(run)}, step {which.steps[0]}"
     figures = {"sweep": calibration_figure(found.table, title=title)}
@@ -195,7 +195,7 @@ def _estimated(which: Coefficient, config: LLCConfig, show: Any) -> tuple[list[L
     starts = range(0, len(centres), size)
     for i, start in enumerate(starts):
         group = range(start, min(start + size, len(centres)))
-        told = show and partial(_tell, show, f"step {which.steps[start]}", i, len(starts))
+        told = show and partial(tell_estimate, show, f"step {which.steps[start]}", i, len(starts))
         landscape = which.landscape.about(group)
         found, trace = llc_estimates(landscape, config, which.restriction, show=told)
         estimates += found
@@ -205,9 +205,16 @@ def _estimated(which: Coefficient, config: LLCConfig, show: Any) -> tuple[list[L
     return estimates, joined(traces, dim=0)
 
 
-def _tell(
-    show: Any, what: str, group: int, groups: int, done: int, total: int, value: float
+def tell_estimate(
+    show: Callable[[int, int, str], None],
+    what: str,
+    group: int,
+    groups: int,
+    done: int,
+    total: int,
+    value: float,
 ) -> None:
+    """Pass on how far a group of points is, with the running estimate of the first of them."""
     so_far = f": {value:.4g} so far" if isfinite(value) else ""  # it is not in burn-in
     show(group * total + done, groups * total, what + so_far)
 

@@ -1,6 +1,7 @@
 """How all pictures look: one template, colours that colour-blind readers tell apart, dashes."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,12 @@ def line_style(position: int) -> dict[str, Any]:
     """Colour and dash of the line at a position: six colours solid, then the same dashed, ..."""
     dash = DASHES[position // len(COLORS) % len(DASHES)]
     return {"color": COLORS[position % len(COLORS)], "dash": dash}
+
+
+def hollow_where(is_hollow: Iterable[bool], color: str) -> dict[str, Any]:
+    """Marks of a colour, some of them hollow, in plotly's words."""
+    fill = ["white" if hollow else color for hollow in is_hollow]
+    return {"color": fill, "line": {"color": color, "width": 1.5}}
 
 
 def figure(title: str, x: str, y: str, **layout: Any) -> go.Figure:

@@ -266,6 +266,11 @@ def test_a_wrong_request_is_one_line_and_leaves_nothing(request_, message, group
     assert not (group.path / "llc").exists() and group.metrics().empty
 
 
+def test_a_budget_too_small_is_one_line(group, capsys):
+    assert main(["llc", "calibrate", str(group.path), "--budget", "99"]) == 2
+    assert capsys.readouterr().err == "interp: the budget is 99 steps: it must be at least 100\n"
+
+
 @pytest.mark.parametrize("what", ["loss", "parameter", "live", "none"])
 def test_a_checkpoint_without_a_coefficient_is_one_line(what, group, capsys):
     weights = group.weights()

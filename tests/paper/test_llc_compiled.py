@@ -35,8 +35,8 @@ def quick(monkeypatch):
 def unsampled(monkeypatch):
     """Numbers that are there without sampling."""
 
-    def numbers(landscape, restriction):
-        return {f"{restriction.name}_{what}": value for what, value in NUMBERS.items()}
+    def numbers(landscape, restriction, name):
+        return {f"{name}_{what}": value for what, value in NUMBERS.items()}
 
     monkeypatch.setattr(module, "coefficient", numbers)
 

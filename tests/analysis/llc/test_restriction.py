@@ -228,6 +228,8 @@ def test_a_subspace_moves_the_rows_or_columns_of_group_elements_only() -> None:
         ("EMBED", "embed", {"W_E_a", "W_E_b"}),
         ("w_in + embed_a", "W_in+embed_a", {"W_in", "W_E_a"}),
         ("unembed+unembed", "unembed", {"W_U"}),
+        ("body @ all", "body@all", {"W_E_a", "W_E_b", "W_in", "b_in"}),
+        ("embed@embed_a+unembed", "embed@embed_a+unembed", {"W_E_a", "W_U"}),
         ("all", "all", {"W_E_a", "W_E_b", "W_in", "b_in", "W_U"}),
     ],
 )
@@ -301,6 +303,7 @@ def test_live_parameters_of_several_centres() -> None:
     points = [named | {"W_U": 0 * named["W_U"]}, named | {"W_in": 0 * named["W_in"]}]
     landscape = NetworkLandscape(model, S3.examples("all"), points=points)
     assert moved("live", landscape) == {"W_E_a", "W_E_b", "W_in", "W_U"}
+    assert moved("live@body", landscape) == {"W_E_a", "W_E_b", "W_in"}
 
 
 @pytest.mark.parametrize(
@@ -308,6 +311,7 @@ def test_live_parameters_of_several_centres() -> None:
     [
         ("l0mlp", "no trained part 'l0mlp': it has live, all, body, embed, .*by name$"),
         ("live", "no parameter is in 'live': there is nothing to sample"),
+        ("embed@unembed", "no parameter is in 'embed@unembed': there is nothing to sample"),
     ],
 )
 def test_what_is_empty(name: str, message: str) -> None:
