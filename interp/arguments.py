@@ -7,6 +7,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from typing import Any, TypeVar, get_type_hints
 
 import tyro
@@ -26,12 +27,33 @@ def parse(
     options: type[Options], command: str, arguments: list[str], program: str = "interp"
 ) -> Options:
     """Read `arguments` into `options`, a dataclass. Raises `UsageError` of one line."""
+    if _asking.get():
+        raise _Asked(options)
 
     def refuse(event: events.ParseErrorEvent) -> None:
         raise UsageError(f"{_explain(event, options)} (see `{program} {command} --help`)")
 
     with events.on_parse_error(refuse):
         return tyro.cli(options, prog=f"{program} {command}", args=arguments)
+
+
+_asking = ContextVar("_asking", default=False)
+
+
+class _Asked(Exception):
+    """In place of what a command would do: what it reads its arguments into."""
+
+
+def options_of(command: Callable[[list[str]], int]) -> type:
+    """The dataclass that a command reads its arguments into."""
+    token = _asking.set(True)
+    try:
+        command(["--help"])
+    except _Asked as asked:
+        return asked.args[0]
+    finally:
+        _asking.reset(token)
+    raise TypeError(f"{command} does not parse its arguments")
 
 
 def run_command(work: Callable[[], int]) -> int:
@@ -43,6 +65,9 @@ def run_command(work: Callable[[], int]) -> int:
     warnings.showwarning = lambda message, *_, **__: complain(message)
     try:
         return work()
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     except KeyboardInterrupt:
         complain("interrupted")
         return INTERRUPTED

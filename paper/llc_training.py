@@ -103,6 +103,16 @@ EXPERIMENTS = {
         LLCConfig(step_size=5e-4, localization=2.5, chains=4, draws=150, thin=2),
         first=50,
     ),
+    "s5": Experiment(
+        Recipe(
+            GroupComposition("S5", train_fraction=0.6),
+            MLPConfig(d_embed=32, d_mlp=96),
+            AdamW(lr=5e-3, weight_decay=1.0),
+            Schedule(steps=3000, checkpoints=24, log_every=50),
+        ),
+        LLCConfig(step_size=2.5e-4, localization=2.5, chains=4, draws=150, thin=2),
+        first=80,
+    ),
     "peak": Experiment(
         _sequences(Peak("0..4", max_length=6, n_sequences=400), steps=800),
         LLCConfig(step_size=2e-4, localization=50.0, chains=4, draws=400, thin=2),

@@ -15,10 +15,7 @@ variance is within e^-10 of what it will be)."""
 
 @dataclass(frozen=True)
 class LLCConfig:
-    """Settings of the sampler; see the guide for how to choose them, or `calibrate_llc`.
-
-    Raises `ValueError` for numbers out of range and a sampler that does not exist.
-    """
+    """Settings of the sampler; see the guide for how to choose them, or `calibrate_llc`."""
 
     sampler: SamplerName = "sgnht"
     """sgnht (with momentum and a thermostat: by far the fewest steps, but minibatches disturb it
@@ -52,6 +49,7 @@ class LLCConfig:
     by the network's own forward, or by devinterp 2; for comparison."""
 
     def __post_init__(self) -> None:
+        """Raises `ValueError` for numbers out of range and a sampler that does not exist."""
         for name, allowed in (("sampler", SamplerName), ("engine", Engine)):
             value, names = getattr(self, name), get_args(allowed)
             if value not in names:

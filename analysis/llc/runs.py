@@ -152,7 +152,7 @@ def write_llc(
         title = which.title(run)
         write_trace(trace, which.path(run, ".zarr"), [f"step_{step:07d}" for step in estimates])
         write_text(which.path(run, ".html"), page(title, _figures(title, estimates, trace)))
-        about = {"settings": _settings(which, trace), "checkpoints": _plain(estimates)}
+        about = {"settings": _settings(which, trace), "checkpoints": plain(estimates)}
         run.write_json(str(which.path(run, ".json").relative_to(run.path)), about)
         rows = [(step, *row) for step, estimate in estimates.items() for row in _values(estimate)]
         table = pd.DataFrame(rows, columns=["step", "metric", "value"])
@@ -250,23 +250,16 @@ def _settings(which: Coefficient, trace: Trace) -> dict[str, Any]:
     }
 
 
-def _plain(estimates: Mapping[int, LLCEstimate]) -> list[dict[str, Any]]:
-    """For JSON, which has no infinity and no NaN."""
-
-    def number(value: float) -> float | None:
-        return value if isfinite(value) else None
-
-    def of_check(check: Any) -> dict[str, Any]:
-        return dataclasses.asdict(check) | {"value": number(check.value)}
-
+def plain(estimates: Mapping[int, LLCEstimate]) -> list[dict[str, Any]]:
+    """The estimates of checkpoints, by step, with every check, in values that JSON knows."""
     return [
         {
             "step": step,
             "says": str(estimate),
             **dict(_values(estimate)),
             "initial_loss": estimate.initial_loss,
-            "chains": [number(value) for value in estimate.chains.tolist()],
-            "checks": [of_check(check) for check in estimate.checks],
+            "chains": estimate.chains.tolist(),
+            "checks": [dataclasses.asdict(check) for check in estimate.checks],
         }
         for step, estimate in estimates.items()
     ]

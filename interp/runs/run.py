@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import Module
 
+from interp.plain_json import json_text
 from interp.runs.lock import is_locked, locked
 from interp.runs.recipe import Recipe, recipe_from_json
 from tasks.atomic import atomic_path, write_text
@@ -193,7 +194,7 @@ class Run:
 
     def write_json(self, name: str, data: Mapping[str, Any]) -> None:
         """Write a JSON file of the folder."""
-        write_text(self.path / name, json.dumps(data, indent=2) + "\n")
+        write_text(self.path / name, json_text(data) + "\n")
 
     # One writer at a time
 

@@ -143,16 +143,26 @@ def _product_table(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 class Family(NamedTuple):
     """Groups `{letter}{size}` for each of the sizes."""
 
+    about: str
     sizes: range
     order: Callable[[int], int]
     build: Callable[[Member], FiniteGroup]
 
 
 FAMILIES = {
-    "C": Family(range(1, MAX_ORDER + 1), lambda n: n, _cyclic),
-    "D": Family(range(1, MAX_ORDER // 2 + 1), lambda m: 2 * m, _dihedral),
-    "S": Family(range(1, 8), factorial, _symmetric),
-    "A": Family(range(1, 8), lambda n: (factorial(n) + 1) // 2, _alternating),
-    "Q": Family(range(8, MAX_ORDER + 1, 4), lambda order: order, _dicyclic),
-    "Dic": Family(range(1, MAX_ORDER // 4 + 1), lambda n: 4 * n, _dicyclic),
+    "C": Family("cyclic, of order n", range(1, MAX_ORDER + 1), lambda n: n, _cyclic),
+    "D": Family("dihedral, of order 2n", range(1, MAX_ORDER // 2 + 1), lambda m: 2 * m, _dihedral),
+    "S": Family("symmetric, of order n!", range(1, 8), factorial, _symmetric),
+    "A": Family(
+        "alternating, of order n! / 2", range(1, 8), lambda n: (factorial(n) + 1) // 2, _alternating
+    ),
+    "Q": Family(
+        "generalised quaternion, of order n, a multiple of 4",
+        range(8, MAX_ORDER + 1, 4),
+        lambda order: order,
+        _dicyclic,
+    ),
+    "Dic": Family(
+        "dicyclic, of order 4n", range(1, MAX_ORDER // 4 + 1), lambda n: 4 * n, _dicyclic
+    ),
 }
