@@ -24,7 +24,7 @@ from analysis.patching.sites import short_name
 from analysis.plots.attention import attention_html, attention_patterns, named_tokens
 from analysis.plots.circuit import circuit_figure
 from analysis.plots.circuit_curves import circuit_curves_figure
-from analysis.plots.page import html_page, page
+from analysis.plots.page import figures_json, html_page, page
 from analysis.plots.patching import patching_figure
 from interp.arguments import complain
 from interp.known_circuit import known_circuit
@@ -123,7 +123,7 @@ def write_circuit(
     scores = score(on, method)
     ranking = ranked(scores.edges, scores.magnitude)
     curve = circuit_curve(on, ranking)
-    n_drawn = _fewest(curve) if n_edges is None else n_edges
+    n_drawn = fewest_faithful(curve) if n_edges is None else n_edges
     if not 0 <= n_drawn <= len(ranking):
         raise ValueError(f"{n_drawn} edges are to be drawn: the network has {len(ranking)}")
     kinds, table = _known_kinds(run, pairs), scores.frame()
@@ -153,7 +153,7 @@ def _write_truth(path: Path, scores: EdgeScores, kinds: Mapping[Edge, Kind]) -> 
     write_text(path, pd.DataFrame([found]).to_csv(index=False))
 
 
-def _fewest(curve: pd.DataFrame) -> int:
+def fewest_faithful(curve: pd.DataFrame) -> int:
     """The number of edges from which on the circuits are faithful."""
     below = curve.loc[~(curve["faithfulness"] >= FAITHFUL), "edges"]
     return min(int(below.max()) + 1, len(curve) - 1) if len(below) else 0
@@ -191,3 +191,4 @@ def _write(
         arrays.to_netcdf(temporary, engine="scipy")
     write_text(folder / f"{name}.csv", table.to_csv(index=False))
     write_text(folder / f"{name}.html", page(title, figures))
+    write_text(folder / f"{name}.figures.json", figures_json(figures))

@@ -149,7 +149,8 @@ class NetworkLandscape(ModuleLandscape):
         model: which function; in evaluation mode.
         examples: the data set.
         loss: `task` or `kl`.
-        points, dtype: as of `ModuleLandscape`.
+        points: the centres, as of `ModuleLandscape`.
+        dtype: of the sampling, as of `ModuleLandscape`.
 
     Raises `ValueError` as `ModuleLandscape` does, and for the divergence of values.
     """

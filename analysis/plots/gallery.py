@@ -206,6 +206,7 @@ def _history_figures(history: pd.DataFrame, metrics: pd.DataFrame) -> Figures:
 
 def _metric_figures(metrics: pd.DataFrame, first: Sequence[str]) -> Figures:
     figures = {}
+    metrics = metrics.loc[~metrics["metric"].str.startswith("llc/")]  # see `analysis.report`
     has_total = set(metrics.loc[metrics["component"] == "", "metric"])
     for name, (title, y, log_y, lines) in TOTALS.items():
         own = set(lines) - {"loss/train", "loss/test", "hidden/fve"}

@@ -8,18 +8,18 @@ from interp.arguments import parse
 
 @dataclass(frozen=True)
 class Demo:
-    """Train networks on C59 until they grok, measure every checkpoint, write a report."""
+    """Train, compile and measure a network of each kind, and write a report."""
 
     to: Path = Path("demo")
     """Folder for the runs and report.html."""
     fast: bool = False
-    """A smaller group and one seed, to see that everything works."""
+    """Smaller and for fewer steps, to see that everything works."""
     quiet: bool = False
     """Show no progress."""
 
 
 def demo(arguments: list[str]) -> int:
-    """Train, measure and report a small group network: `interp demo`."""
+    """Train, compile, measure and report a network of each kind: `interp demo`."""
     options = parse(Demo, "demo", arguments)
     from interp.progress import progress
     from paper.demo import run_demo

@@ -6,14 +6,17 @@ import subprocess
 from dataclasses import dataclass, replace
 
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 import torch
 from plotly.offline import get_plotlyjs
 
+from analysis.plots.page import figures_json
 from analysis.report import write_report
 from interp.models.config import MLPConfig, TransformerConfig
 from interp.runs.recipe import Recipe, Schedule
 from interp.runs.run import Run
+from tasks.atomic import write_text
 from tasks.composition import GroupComposition
 from tasks.task import IGNORE, Examples, Split, Task
 
@@ -104,7 +107,7 @@ def test_runs_of_other_recipes_get_sections_of_their_own(tmp_path):
     recipe = Recipe(task=GroupComposition("S3"), model=MLPConfig(8, 6), schedule=Schedule(steps=0))
     other = Run.create(tmp_path / "S3", recipe)
     page = report(tmp_path, group_run(tmp_path), other, group_run(tmp_path, 1))
-    assert page.count("<section") == 2 and '<a href="#s2">S3</a>' in page
+    assert page.count("<section") == 3 and '<a href="#s2">S3</a>' in page
     assert "not trained" in page
 
 
@@ -163,3 +166,47 @@ def test_every_picture_is_drawn_in_a_browser(tmp_path):
     unfolded = re.sub(r"<details>.*?</details>", "", page, flags=re.DOTALL)
     assert len(figure_names(unfolded)) >= 5
     assert len(re.findall(r'class="[^"]*svg-container', drawn)) == len(figure_names(unfolded))
+
+
+def checkpoint(step: int, value: float, failure: str = "") -> dict:
+    check = {"name": "trend", "value": 0.5, "limit": 0.1, "passed": not failure, "reason": failure}
+    found = {"step": step, "llc/unchecked": value, "checks": [check]}
+    return found if failure else found | {"llc/low": value - 1, "llc/high": value + 1}
+
+
+def test_coefficients_are_numbers_only_where_all_checks_pass(tmp_path):
+    run = group_run(tmp_path)
+    (run.path / "llc").mkdir()
+    run.write_json("llc/all.json", {"checkpoints": [checkpoint(STEPS, 5.0)]})
+    failed = checkpoint(STEPS, 7.0, "draw more")
+    run.write_json("llc/live.json", {"checkpoints": [failed]})
+    run.write_json("llc/kl.json", {"checkpoints": [failed, checkpoint(STEPS, 3.0)]})
+    page = report(tmp_path, run)
+    assert "Its local learning coefficient is 5 (95% interval 4 to 6)." in page
+    assert "There is no local learning coefficient (live): draw more." in page
+    assert "Of 2 local learning coefficients (kl), over checkpoints and runs, 1 pass" in page
+    assert {"s1-r1-llc_all", "s1-r1-llc_live"} <= figure_names(page)
+
+
+def test_circuits_and_their_pictures(tmp_path):
+    run = group_run(tmp_path)
+    folder = run.path / "causal" / "circuit_exact_corrupted_first_step_0000010"
+    curve = pd.DataFrame({"edges": [0, 1, 2], "faithfulness": [0.1, 0.95, 1.0]})
+    write_text(folder / "curve.csv", curve.to_csv(index=False))
+    write_text(folder / "truth.csv", "auroc\n0.75\n")
+    write_text(folder / "circuit.figures.json", figures_json({"circuit": go.Figure()}))
+    page = report(tmp_path, run)
+    assert "1 of 2 edges do 90% of what the network does; against the true circuit" in page
+    assert "ROC is 0.750" in page and f"s1-r1-{folder.name}_circuit" in figure_names(page)
+
+
+def test_recipes_that_differ_in_a_setting_are_compared_by_it(tmp_path):
+    first, second = group_run(tmp_path), group_run(tmp_path / "other", 1)
+    wider = replace(second.recipe, model=MLPConfig(8, 12))
+    (second.path / "recipe.json").write_text(wider.to_json())
+    page = report(tmp_path, first, Run(second.path))
+    side_by_side = page[page.index("Side by side</h2>") : page.index('<section id="s1"')]
+    assert "<th>d_mlp</th>" in side_by_side and "<th>task</th>" not in side_by_side
+    assert "<td>6</td>" in side_by_side and "<td>12</td>" in side_by_side
+    assert "<td>100.00%</td>" in side_by_side
+    assert {"compared-compared_loss", "compared-compared_accuracy"} <= figure_names(page)

@@ -98,7 +98,13 @@ def test_a_truth_that_cannot_be_ranked_is_left_out(peak, capsys):
     errors = capsys.readouterr().err
     assert "truth.csv is left out: 0 of" in errors and errors.count("\n") == 1
     written = {path.name for path in folder.iterdir()}
-    assert written == {"circuit.csv", "circuit.nc", "circuit.html", "curve.csv"}
+    assert written == {
+        "circuit.csv",
+        "circuit.nc",
+        "circuit.html",
+        "circuit.figures.json",
+        "curve.csv",
+    }
     assert set(pd.read_csv(folder / "circuit.csv")["truth"]) <= {"constant", "absent"}
 
 
