@@ -18,6 +18,7 @@ from interp.commands.evaluate import evaluate, report
 from interp.commands.llc import llc
 from interp.commands.published import import_, tables
 from interp.commands.show import list_, show
+from interp.commands.sweep import sweep
 from interp.commands.train import resume, train
 
 
@@ -32,6 +33,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": train,
     "resume": resume,
     "compile": compile_,
+    "sweep": sweep,
     "show": show,
     "evaluate": evaluate,
     "patch": patch,

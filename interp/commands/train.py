@@ -31,24 +31,29 @@ class Train(Common):
     """Name of the run folders, before _seedN. Made from task and model if not given."""
 
 
-_Dtype = Annotated[
-    Literal["float32", "float64"], arg(help="Precision of the weights in training.")
-]
+_Dtype = Annotated[Literal["float32", "float64"], arg(help="Precision of the weights in training.")]
 
 
 def train(arguments: list[str]) -> int:
     """Train networks on a task: `interp train S5 --model mlp --seeds 0..3`."""
+    options, recipes = recipes_of(*task_and_flags(arguments, "train", "S5"))
+    return _train(recipes, options)
+
+
+def recipes_of(task: str, flags: list[str]) -> "tuple[Train, list[Recipe]]":
+    """The command's options, and a recipe for each seed, of a task's name and flags.
+
+    Raises `ValueError` for what cannot be understood or carried out.
+    """
     from interp.runs.registry import COMPILED_SHAPE, named_model
 
-    task_name, flags = task_and_flags(arguments, "train", "S5")
-    start = _default_recipe(task_name, value_of("--model", flags))
+    start = _default_recipe(task, value_of("--model", flags))
     options, recipe = parse_recipe(Train, start, "train", flags)
     if options.model == COMPILED_SHAPE:  # of the task that the flags describe
         start = replace(start, model=named_model(COMPILED_SHAPE, recipe.task))
         options, recipe = parse_recipe(Train, start, "train", flags)
     split_seed = recipe.split_seed if value_of("--split-seed", flags) else None
-    recipes = [recipe.with_seed(seed, split_seed) for seed in parse_seeds(options.seeds)]
-    return _train(recipes, options)
+    return options, [recipe.with_seed(seed, split_seed) for seed in parse_seeds(options.seeds)]
 
 
 def task_and_flags(arguments: list[str], command: str, example: str) -> tuple[str, list[str]]:
