@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: setup demo test test-all check
+.PHONY: setup demo test test-all check docs notebooks
 
 setup: .venv/installed
 
@@ -24,6 +24,18 @@ test: setup
 
 test-all: test
 	$(BIN)/python -m pytest -m "slow or gpu or slurm"
+
+# The theme's notice about mkdocs 2 is silenced: the dependency is pinned below it.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# With outputs: static pictures, so that the files stay small.
+notebooks: export PLOTLY_RENDERER = png
+notebooks: export OMP_NUM_THREADS = 1
+notebooks: export PATH := $(CURDIR)/$(BIN):$(PATH)
+notebooks: setup
+	$(BIN)/jupytext --quiet --to ipynb paper/notebooks/*.py
+	$(BIN)/jupyter execute --inplace paper/notebooks/*.ipynb
 
 check: setup
 	$(BIN)/ruff check .
