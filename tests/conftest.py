@@ -23,3 +23,11 @@ def published() -> Path:
     if not REFERENCE.is_dir():
         pytest.skip(f"the published runs are not in {REFERENCE}")
     return REFERENCE / "published"
+
+
+@pytest.fixture(autouse=True)
+def no_module_is_named_yet() -> None:
+    """What one test lets be imported, the next has not named."""
+    from interp.runs.registry import user_modules
+
+    user_modules.clear()

@@ -1,13 +1,12 @@
 """What a page tells its reader to type, and how to run it with fewer steps."""
 
+import os
 import re
-import runpy
 import shlex
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-
-import pytest
 
 from interp.cli import main
 
@@ -45,9 +44,5 @@ def run(command: list[str]) -> int:
             fewer = ["--budget", "240"] if command[2] == "calibrate" else LITTLE
             fewer = [*fewer, "--chains", "2"]
         return main([*command[1:], *fewer, *(["--quiet"] if command[1] in QUIET else [])])
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as done:
-        patch.setattr(sys, "argv", command[2:])
-        for name in (command[2], f"{command[2]}.__main__"):
-            sys.modules.pop(name, None)
-        runpy.run_module(command[2], run_name="__main__")
-    return int(done.value.code or 0)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, *command[1:]], env=environment).returncode

@@ -23,6 +23,7 @@ def complaints(notebook: nbformat.NotebookNode) -> list[str]:
     return [str(o) for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
 
 
+@pytest.mark.slow
 @of_each
 def test_a_notebook_runs(source, monkeypatch):
     monkeypatch.setenv("FAST", "1")
