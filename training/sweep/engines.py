@@ -1,7 +1,6 @@
 """Jobs on this machine: one after another, or several processes at once."""
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -14,9 +13,6 @@ from training.sweep.job import Job, carry_out
 Outcome = tuple[Job, list[str]]
 """A job that is over, and a line about each of its runs that is not finished."""
 
-LIVES = 2
-"""How often a job may be in work when a process dies, before it is given up."""
-
 
 def here(jobs: Sequence[Job], device: str, progress: Report) -> Iterator[Outcome]:
     """One job after another, in this process."""
@@ -28,26 +24,38 @@ def processes(jobs: Sequence[Job], device: str, workers: int) -> Iterator[Outcom
     """Several jobs at once, in the order in which they end.
 
     Each process has its share of the cores as threads, unless OMP_NUM_THREADS says otherwise. One
-    that is killed takes the others with it; all but the job that kills them are then begun again.
+    that is killed takes the others with it. Those jobs that were in work then are carried out one
+    by one, which tells whether it was the job that killed its process; then the others go on.
     """
-    left, deaths = list(jobs), Counter[Job]()
+    left = list(jobs)
     while left:
         begun = time.time()
-        parallel = Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered")
         try:
-            outcomes: Any = parallel(delayed(_outcome)(job, device) for job in left)
-            for job, problems in outcomes:
+            for job, problems in _in_pool(left, device, workers):
                 left.remove(job)
                 yield job, problems
         except BrokenProcessPool:
             in_work = [job for job in left if _is_locked_since(job, begun)]
             if not in_work:
                 raise
-            deaths.update(in_work)
             for job in in_work:
-                if deaths[job] == LIVES:
-                    left.remove(job)
-                    yield job, [f"{job.paths[0]}: its process was killed, {LIVES} times"]
+                left.remove(job)
+                yield job, _by_itself(job, device)
+
+
+def _in_pool(jobs: Sequence[Job], device: str, workers: int) -> Iterator[Outcome]:
+    parallel = Parallel(n_jobs=workers, backend="loky", return_as="generator_unordered")
+    outcomes: Any = parallel(delayed(_outcome)(job, device) for job in list(jobs))
+    yield from outcomes
+
+
+def _by_itself(job: Job, device: str) -> list[str]:
+    """What becomes of a job that is alone in a pool: of two, since one would be this process."""
+    try:
+        ((_, problems),) = _in_pool([job], device, workers=2)
+        return problems
+    except BrokenProcessPool:
+        return [f"{job.paths[0]}: its process was killed, and again when it was by itself"]
 
 
 def _outcome(job: Job, device: str) -> Outcome:
