@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from documented import ROOT, blocks, commands, run
 
 README = (ROOT / "README.md").read_text()
@@ -14,6 +15,7 @@ FASTER = {
 }
 
 
+@pytest.mark.slow
 def test_every_command_works(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(ROOT / "tests" / "second_task"))
