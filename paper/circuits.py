@@ -24,10 +24,10 @@ from tyro.conf import Positional
 from interp.arguments import UsageError
 from interp.known_circuit import known_circuit
 from interp.models.iteration_head import GAP, iteration_head
-from interp.progress import Show, progress
+from interp.progress import Show
 from interp.rasp import compile_task
 from paper.circuit_rows import METRIC, Known, Rows, rows
-from paper.command import refuse_unknown, run_module
+from paper.command import refuse_unknown, run_watched
 from paper.tables import Table, markdown, write_files
 from tasks.iteration import Copy, GroupProduct, IterationTask, Mixed, Parity, Polynomial
 from tasks.pairs import pairs_of_all_variables
@@ -174,10 +174,5 @@ def benchmark(options: Options, show: Show) -> int:
     return 0
 
 
-def _work(options: Options) -> int:
-    with progress(options.quiet) as show:
-        return benchmark(options, show)
-
-
 if __name__ == "__main__":
-    sys.exit(run_module(Options, "paper.circuits", _work))
+    sys.exit(run_watched(Options, "paper.circuits", benchmark))

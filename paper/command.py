@@ -2,11 +2,13 @@
 
 import sys
 from collections.abc import Callable, Collection, Iterable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from interp import arguments
+from interp.progress import Show, progress
 
 Options = TypeVar("Options")
+WatchedOptions = TypeVar("WatchedOptions", bound="Watched")
 
 
 def run_module(
@@ -20,6 +22,27 @@ def run_module(
     return arguments.run_command(
         lambda: work(arguments.parse(options, module, flags, program="python -m"))
     )
+
+
+class Watched(Protocol):
+    """Options of a module that shows its progress."""
+
+    @property
+    def quiet(self) -> bool:
+        """Whether it shows none."""
+        ...
+
+
+def run_watched(
+    options: type[WatchedOptions], module: str, work: Callable[[WatchedOptions, Show], int]
+) -> int:
+    """`run_module` for work that shows its progress."""
+
+    def watched(given: WatchedOptions) -> int:
+        with progress(given.quiet) as show:
+            return work(given, show)
+
+    return run_module(options, module, watched)
 
 
 def refuse_unknown(kind: str, names: Iterable[str], allowed: Collection[str]) -> None:

@@ -32,9 +32,9 @@ from analysis.patching.replacement import is_token, replacements
 from interp.arguments import parse_seeds
 from interp.models.config import CompiledConfig, TransformerConfig
 from interp.models.graph import head_name, mlp_name
-from interp.progress import Show, progress
+from interp.progress import Show
 from interp.runs.recipe import AdamW, Recipe, Schedule
-from paper.command import run_module
+from paper.command import run_watched
 from paper.figures import write_static
 from paper.llc_ablation_page import ablation_figure, page
 from paper.llc_compiled import step_size
@@ -326,10 +326,5 @@ def write_tables(options: Options, show: Show) -> int:
     return 0
 
 
-def _work(options: Options) -> int:
-    with progress(options.quiet) as show:
-        return write_tables(options, show)
-
-
 if __name__ == "__main__":
-    sys.exit(run_module(Options, "paper.llc_ablation", _work))
+    sys.exit(run_watched(Options, "paper.llc_ablation", write_tables))

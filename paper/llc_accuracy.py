@@ -17,8 +17,8 @@ from jaxtyping import Bool
 from tyro.conf import Positional
 
 from analysis.llc.checks import reach
-from interp.progress import Show, progress
-from paper.command import refuse_unknown, run_module
+from interp.progress import Show
+from paper.command import refuse_unknown, run_watched
 from paper.llc_cases import CASES, Reference, Setting, reference
 from paper.llc_engines import Devinterp, PerChain, ours
 from paper.tables import Table, markdown, write_files
@@ -156,10 +156,5 @@ def accuracy(options: Options, show: Show) -> int:
     return 0
 
 
-def _work(options: Options) -> int:
-    with progress(options.quiet) as show:
-        return accuracy(options, show)
-
-
 if __name__ == "__main__":
-    sys.exit(run_module(Options, "paper.llc_accuracy", _work))
+    sys.exit(run_watched(Options, "paper.llc_accuracy", accuracy))

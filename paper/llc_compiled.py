@@ -29,9 +29,9 @@ from analysis.llc.parts import restriction_to
 from analysis.llc.posterior import Posterior
 from analysis.llc.restriction import Restriction
 from analysis.llc.sampling import sample
-from interp.progress import Show, progress
+from interp.progress import Show
 from interp.rasp import compile_task
-from paper.command import refuse_unknown, run_module
+from paper.command import refuse_unknown, run_watched
 from paper.figures import write_static
 from paper.llc_compiled_page import NAMES, compiled_figure, page
 from paper.tables import write_files
@@ -227,10 +227,5 @@ def _network(row: dict[Any, Any]) -> Network:
     return Network(row["program"], row["vocabulary"], row["length"], hardness)
 
 
-def _work(options: Options) -> int:
-    with progress(options.quiet) as show:
-        return write_tables(options, show)
-
-
 if __name__ == "__main__":
-    sys.exit(run_module(Options, "paper.llc_compiled", _work))
+    sys.exit(run_watched(Options, "paper.llc_compiled", write_tables))

@@ -20,8 +20,8 @@ from torch import Tensor
 from analysis.llc import FunctionLandscape, Landscape, LLCConfig, LLCEstimate, llc_estimates
 from analysis.llc.known import NormalCrossing, Regular, RegularData
 from interp.arguments import UsageError
-from interp.progress import Show, progress
-from paper.command import refuse_unknown, run_module
+from interp.progress import Show
+from paper.command import refuse_unknown, run_watched
 from paper.tables import ABSENT, Table, markdown, write_files
 
 CURVATURES = (0.6, 0.7, 0.8, 0.9, 1.0, 1.0, 1.1, 1.2, 1.3, 1.4)
@@ -176,10 +176,5 @@ def write_tables(options: Options, show: Show) -> int:
     return 0
 
 
-def _work(options: Options) -> int:
-    with progress(options.quiet) as show:
-        return write_tables(options, show)
-
-
 if __name__ == "__main__":
-    sys.exit(run_module(Options, "paper.llc_gates", _work))
+    sys.exit(run_watched(Options, "paper.llc_gates", write_tables))

@@ -29,10 +29,10 @@ from analysis.llc.runs import coefficient_of
 from analysis.llc.subspaces import beside
 from interp.arguments import UsageError, parse_seeds
 from interp.models.config import MLPConfig
-from interp.progress import Show, progress
+from interp.progress import Show
 from interp.runs.recipe import AdamW, Recipe, Schedule
 from interp.runs.run import Run
-from paper.command import run_module
+from paper.command import run_watched
 from paper.figures import write_static
 from paper.llc_irreps_page import irreps_figure, page
 from paper.tables import write_files
@@ -207,10 +207,5 @@ def compare(options: Options, show: Show) -> int:
     return 0
 
 
-def _work(options: Options) -> int:
-    with progress(options.quiet) as show:
-        return compare(options, show)
-
-
 if __name__ == "__main__":
-    sys.exit(run_module(Options, "paper.llc_irreps", _work))
+    sys.exit(run_watched(Options, "paper.llc_irreps", compare))

@@ -29,11 +29,11 @@ from analysis.representation.key_irreps import find_key_irreps
 from analysis.scores import split_scores
 from interp.arguments import UsageError, parse_seeds
 from interp.models.config import MLPConfig
-from interp.progress import Show, progress
+from interp.progress import Show
 from interp.runs.recipe import AdamW, Recipe, Schedule
 from interp.runs.run import Run
 from paper.chain_of_thought.plots import panels, place
-from paper.command import run_module
+from paper.command import run_watched
 from paper.figures import write_static
 from paper.tables import ABSENT, Table, counted, markdown, write_files
 from tasks.composition import GroupComposition
@@ -245,10 +245,5 @@ def compare(options: Options, show: Show) -> int:
     return 0
 
 
-def _work(options: Options) -> int:
-    with progress(options.quiet) as show:
-        return compare(options, show)
-
-
 if __name__ == "__main__":
-    sys.exit(run_module(Options, "paper.llc_primes", _work))
+    sys.exit(run_watched(Options, "paper.llc_primes", compare))

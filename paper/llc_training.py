@@ -30,11 +30,11 @@ from analysis.llc.restriction import Restriction
 from analysis.llc.runs import coefficient_of, tell_estimate
 from interp.arguments import parse_seeds
 from interp.models.config import MLPConfig
-from interp.progress import Show, progress
+from interp.progress import Show
 from interp.runs.recipe import AdamW, Recipe, Schedule
 from interp.runs.registry import COMPILED_SHAPE, named_model
 from interp.runs.run import Run
-from paper.command import refuse_unknown, run_module
+from paper.command import refuse_unknown, run_watched
 from paper.figures import write_static
 from paper.llc_changes import changes_page
 from paper.llc_curves import training_figure
@@ -73,6 +73,16 @@ class Experiment:
         return {"estimate": self.config, "stronger": stronger, "published": PUBLISHED}
 
 
+def _group(group: str, train_fraction: float, model: MLPConfig, steps: int) -> Recipe:
+    """A network that groks."""
+    return Recipe(
+        GroupComposition(group, train_fraction=train_fraction),
+        model,
+        AdamW(lr=5e-3, weight_decay=1.0),
+        Schedule(steps=steps, checkpoints=24, log_every=50),
+    )
+
+
 def _sequences(task: SequenceTask, steps: int) -> Recipe:
     """A network of the compiled one's shape, trained on sequences."""
     return Recipe(
@@ -85,31 +95,16 @@ def _sequences(task: SequenceTask, steps: int) -> Recipe:
 
 EXPERIMENTS = {
     "p53": Experiment(
-        Recipe(
-            GroupComposition("C53", train_fraction=0.5),
-            MLPConfig(d_embed=16, d_mlp=48),
-            AdamW(lr=5e-3, weight_decay=1.0),
-            Schedule(steps=5000, checkpoints=24, log_every=50),
-        ),
+        _group("C53", 0.5, MLPConfig(d_embed=16, d_mlp=48), steps=5000),
         LLCConfig(step_size=1e-3, localization=2.5, chains=4, draws=400, thin=2),
     ),
     "p113": Experiment(
-        Recipe(
-            GroupComposition("C113", train_fraction=0.4),
-            MLPConfig(d_embed=24, d_mlp=64),
-            AdamW(lr=5e-3, weight_decay=1.0),
-            Schedule(steps=3500, checkpoints=24, log_every=50),
-        ),
+        _group("C113", 0.4, MLPConfig(d_embed=24, d_mlp=64), steps=3500),
         LLCConfig(step_size=5e-4, localization=2.5, chains=4, draws=150, thin=2),
         first=50,
     ),
     "s5": Experiment(
-        Recipe(
-            GroupComposition("S5", train_fraction=0.6),
-            MLPConfig(d_embed=32, d_mlp=96),
-            AdamW(lr=5e-3, weight_decay=1.0),
-            Schedule(steps=3000, checkpoints=24, log_every=50),
-        ),
+        _group("S5", 0.6, MLPConfig(d_embed=32, d_mlp=96), steps=3000),
         LLCConfig(step_size=2.5e-4, localization=2.5, chains=4, draws=150, thin=2),
         first=80,
     ),
@@ -229,10 +224,5 @@ def follow(options: Options, show: Show) -> int:
     return 0
 
 
-def _work(options: Options) -> int:
-    with progress(options.quiet) as show:
-        return follow(options, show)
-
-
 if __name__ == "__main__":
-    sys.exit(run_module(Options, "paper.llc_training", _work))
+    sys.exit(run_watched(Options, "paper.llc_training", follow))

@@ -32,12 +32,12 @@ from interp.models.config import (
     ModelConfig,
     TransformerConfig,
 )
-from interp.progress import Show, progress
+from interp.progress import Show
 from interp.rasp.tasks import compiled_shape
 from interp.runs.recipe import AdamW, Recipe, Schedule
 from interp.runs.run import Run
 from paper.chain_of_thought.averages import mean_and_sd
-from paper.command import run_module
+from paper.command import run_watched
 from paper.figures import write_static
 from paper.group_patching import group_figure, group_page, patched_along_training
 from paper.tables import Table, markdown, write_files
@@ -131,7 +131,7 @@ def edges_page(table: pd.DataFrame) -> str:
     return markdown(Table("edges", pd.DataFrame(rows)))
 
 
-def write_tables(options: Options, show: Show) -> None:
+def write_tables(options: Options, show: Show) -> int:
     """Train, intervene and write; the work of `python -m paper.trained_circuits`."""
 
     def trained(recipe: Recipe, name: str) -> list[Run]:
@@ -165,13 +165,8 @@ def write_tables(options: Options, show: Show) -> None:
     print(*(options.out / name for name in files), sep="\n")
     figure = group_figure(group, "Where the answer of a transformer on C31 comes from")
     write_static({options.out / "group_patching": figure})
-
-
-def _work(options: Options) -> int:
-    with progress(options.quiet) as show:
-        write_tables(options, show)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(run_module(Options, "paper.trained_circuits", _work))
+    sys.exit(run_watched(Options, "paper.trained_circuits", write_tables))

@@ -39,6 +39,13 @@ def carry_out(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         exec(compile(example.replace("4000", "30"), page, "exec"), names)
 
 
+def execute(page: str) -> None:
+    """Do what the Python of a page says, one block after another."""
+    names: dict[str, object] = {}
+    for example in blocks("python", (DOCS / page).read_text()):
+        exec(compile(example, page, "exec"), names)
+
+
 @pytest.mark.slow
 def test_the_tutorial_works(tmp_path, monkeypatch, capsys):
     carry_out("tutorial.md", tmp_path, monkeypatch)
@@ -141,9 +148,7 @@ def test_the_courses_of_iteration_heads_are_those_of_the_table():
 
 
 def test_the_guide_to_chain_of_thought_works(capsys):
-    names: dict[str, object] = {}
-    for example in blocks("python", (DOCS / "chain_of_thought.md").read_text()):
-        exec(compile(example, "chain_of_thought.md", "exec"), names)
+    execute("chain_of_thought.md")
     printed = capsys.readouterr().out
     assert "1: 1.0" in printed  # as published, all short test sequences were trained on
     assert "counter -1 1 1 EoI 3 0 1" in printed
@@ -151,9 +156,7 @@ def test_the_guide_to_chain_of_thought_works(capsys):
 
 
 def test_the_guide_to_causal_analysis_works(capsys):
-    names: dict[str, object] = {}
-    for example in blocks("python", (DOCS / "causal.md").read_text()):
-        exec(compile(example, "causal.md", "exec"), names)
+    execute("causal.md")
     printed = capsys.readouterr().out
     assert "('mirror', 'token', 'own', 'example')" in printed
     assert "('layer', 'head', 'position')" in printed
@@ -171,9 +174,7 @@ def test_the_guide_to_local_learning_coefficients_works(capsys):
 
 
 def test_the_guide_to_rasp_works(capsys):
-    names: dict[str, object] = {}
-    for example in blocks("python", (DOCS / "rasp.md").read_text()):
-        exec(compile(example, "rasp.md", "exec"), names)
+    execute("rasp.md")
     printed = capsys.readouterr().out
     assert "share = aggregate(select(indices, indices, <=), numerical(tokens == 'x'))" in printed
     assert "[[Fraction(0, 1), Fraction(1, 2), Fraction(2, 3)]]" in printed

@@ -73,6 +73,7 @@ def _on_losses(found: list[Findings]) -> str:
 
 
 def between(values: Sequence[int | float], form: str) -> str:
+    """The smallest to the largest; one of them where they are printed alike."""
     low, high = format(min(values), form), format(max(values), form)
     return low if low == high else f"{low} to {high}"
 

@@ -79,6 +79,8 @@ class Pooled:
 
 
 class PooledNetwork(HookedRootModule):
+    """Tokens [example, position] to logits [example, 1, output]."""
+
     def __init__(self, width: int, task: Task, seed: int) -> None:
         super().__init__()
         draw = torch.Generator().manual_seed(seed)
