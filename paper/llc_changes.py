@@ -24,7 +24,7 @@ MEASURES = {
     "loss/train": "training loss",
     "loss/test": "test loss",
 }
-"""What is followed, by columns."""
+"""What is followed, by columns, of which a table may lack some."""
 CURVES = {
     **MEASURES,
     "log hessian_trace": "logarithm of the trace",
@@ -66,6 +66,8 @@ def change_points(table: pd.DataFrame) -> pd.DataFrame:
         steps = late["step"].tolist()
         row: dict[str, Any] = {"seed": seed}
         for name in CURVES:
+            if name.removeprefix("log ") not in late:
+                continue
             values = _values(late, name)
             row[name] = change_point(steps, values)
             if f"{name}_error" in late:
@@ -82,7 +84,7 @@ def leads(changes: pd.DataFrame) -> pd.DataFrame:
     before its logarithm does: mean over seeds, and its 95% interval by a bootstrap of the seeds.
     """
     rows = []
-    for name, label in CURVES.items():
+    for name, label in _in(changes, CURVES).items():
         for before in ("loss/test", "log loss/test"):
             lead = np.log(changes[before].to_numpy() / changes[name].to_numpy())
             low, high = np.quantile(_resampled(lead).mean(axis=1), [0.025, 0.975])
@@ -95,12 +97,13 @@ def foretelling(table: pd.DataFrame) -> pd.DataFrame:
     """The rank correlation over seeds of each measure at a checkpoint with the test loss at the
     next, its mean over checkpoints, and a 95% interval by a bootstrap of the seeds.
     """
-    wide = {name: table.pivot(index="step", columns="seed", values=name) for name in MEASURES}
+    measures = _in(table, MEASURES)
+    wide = {name: table.pivot(index="step", columns="seed", values=name) for name in measures}
     following = wide["loss/test"].to_numpy()[1:]
     n_seeds = following.shape[1]
     picks = _resampled(np.arange(n_seeds))[:CORRELATIONS]
     rows = []
-    for name, label in MEASURES.items():
+    for name, label in measures.items():
         now = wide[name].to_numpy()[:-1]
         found = _mean_correlation(now, following)
         row = {"measure": label, "correlation": found, "low": found, "high": found}
@@ -115,7 +118,7 @@ def changes_page(table: pd.DataFrame) -> str:
     """Markdown: when each curve changes, how long before the test loss, and what foretells it."""
     changes = change_points(table)
     printed = {"seed": changes["seed"]}
-    for name, label in CURVES.items():
+    for name, label in _in(changes, CURVES).items():
         printed[label] = changes[name].map("{:.0f}".format)
         if f"{name}_low" in changes:
             bounds = zip(
@@ -138,6 +141,11 @@ def changes_page(table: pd.DataFrame) -> str:
             _printed(foretelling(table).assign(of="correlation"), "correlation", "of"),
         ]
     return "\n".join(parts)
+
+
+def _in(table: pd.DataFrame, labels: dict[str, str]) -> dict[str, str]:
+    """The columns that there are, and their labels."""
+    return {name: label for name, label in labels.items() if name in table}
 
 
 def _printed(found: pd.DataFrame, value: str, heading: str) -> str:

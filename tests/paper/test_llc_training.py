@@ -38,9 +38,21 @@ def test_a_table_a_page_and_a_picture(tmp_path):
     table = run(tmp_path)
     assert len(table) == 2 * table["step"].nunique()
     assert (table["estimate_failures"] != "").all()  # such short chains settle nothing
-    assert table[["estimate", "stronger", "published", "loss/test"]].notna().all(axis=None)
+    assert table[["estimate", "loss/test"]].notna().all(axis=None)
+    assert "published" not in table
     page = (tmp_path / "out" / "small_llc.md").read_text()
     assert f"0 of {len(table)} numbers pass all checks" in page
+    assert "localization is" not in page
+
+
+@pytest.mark.usefixtures("small")
+def test_other_settings_beside(tmp_path, monkeypatch):
+    monkeypatch.setitem(EXPERIMENTS, "small", replace(EXPERIMENTS["small"], compares=True))
+    table = run(tmp_path)
+    assert table[["estimate", "stronger", "published"]].notna().all(axis=None)
+    page = (tmp_path / "out" / "small_llc.md").read_text()
+    assert "The stronger localization is 5." in page
+    assert "LLC, settings of earlier work" in page
 
 
 @pytest.mark.usefixtures("small")
