@@ -9,8 +9,11 @@ import torch
 from jaxtyping import Float
 from plotly.subplots import make_subplots
 from torch import Tensor
+from torch.nn import Module
 
 from analysis.plots.style import CYCLIC, DIVERGING, INK, SEQUENTIAL, TEMPLATE, figure
+from interp.models.anatomy import hidden_layer
+from tasks.composition import GroupComposition
 from tasks.groups import FiniteGroup, find_irrep, fourier_basis, irreps
 
 MAX_CIRCLES = 8
@@ -30,6 +33,22 @@ class Embedding:
         names = [one.name for one in irreps(self.group)]
         basis = fourier_basis(self.group)
         return basis.matrix[:, basis.blocks[names.index(irrep)]].T @ self.matrix.double()
+
+
+def embeddings_of(model: Module, task: GroupComposition) -> dict[str, Embedding]:
+    """A network's effective embeddings by operand, `a` and `b`; of `a` alone where both are one.
+
+    Directions are neurons where the network has an embedding for each operand, as they come before
+    the ReLU; else the embedding's principal directions.
+
+    Raises `ValueError` for a network of an architecture that is not known.
+    """
+    a, b = (matrix.detach() for matrix in hidden_layer(model).embeddings)
+    group = task.finite_group
+    if torch.equal(a, b):
+        principal = a @ torch.linalg.svd(a, full_matrices=False)[2].T
+        return {"a": Embedding(group, principal[: group.order], "principal direction")}
+    return {"a": Embedding(group, a[: group.order]), "b": Embedding(group, b[: group.order])}
 
 
 def energy_figure(embedding: Embedding, title: str) -> go.Figure:

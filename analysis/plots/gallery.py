@@ -4,11 +4,16 @@ from collections.abc import Sequence
 
 import pandas as pd
 import plotly.graph_objects as go
-import torch
 
 from analysis.plots.attention import attention_figure
 from analysis.plots.curves import component_curves, curves, history_curves, total_curves
-from analysis.plots.embedding import Embedding, circles_figure, energy_figure, entries_figure
+from analysis.plots.embedding import (
+    Embedding,
+    circles_figure,
+    embeddings_of,
+    energy_figure,
+    entries_figure,
+)
 from analysis.plots.program import explanation_figure
 from analysis.plots.seeds import key_irrep_frequency, key_irrep_number, learning_order
 from interp.models.config import CompiledConfig
@@ -260,23 +265,14 @@ def _embeddings(run: Run) -> Figures:
     task = run.recipe.task
     if not isinstance(task, GroupComposition) or not run.steps:
         return {}
-    from interp.models.anatomy import hidden_layer
-
     try:
-        embeddings = hidden_layer(run.model()).embeddings
+        embeddings = embeddings_of(run.model(), task)
     except ValueError:  # an architecture of the user's own, or a damaged checkpoint
         return {}
-    operands = dict(zip("ab", (e.detach() for e in embeddings), strict=True))
-    if torch.equal(operands["a"], operands["b"]):
-        del operands["b"]
+    key_irreps = run.summary().get("key_irreps", [])
     figures = {}
-    for operand, matrix in operands.items():
-        what = "Embedding" if len(operands) == 1 else f"Embedding of {operand}"
-        neurons = "neuron" if len(operands) == 2 else "principal direction"
-        if neurons != "neuron":
-            matrix = matrix @ torch.linalg.svd(matrix, full_matrices=False)[2].T
-        embedding = Embedding(task.finite_group, matrix[: task.finite_group.order], neurons)
-        key_irreps = run.summary().get("key_irreps", [])
+    for operand, embedding in embeddings.items():
+        what = "Embedding" if len(embeddings) == 1 else f"Embedding of {operand}"
         figures |= _embedding_figures(embedding, key_irreps, what, f"embed_{operand}")
     return figures
 

@@ -8,6 +8,7 @@ from tyro.conf import Positional, UseAppendAction
 
 from interp.arguments import UsageError, parse
 from interp.commands.on_runs import Common, each_run, open_runs
+from interp.plain_json import json_text
 
 if TYPE_CHECKING:
     from interp.runs.run import Run
@@ -25,6 +26,9 @@ class Evaluate(Common):
     """A metric of your own, as my_module:my_metric. May be given several times."""
     workers: int = 1
     """Processes to evaluate checkpoints in."""
+    json: bool = False
+    """As JSON, a list with an object for each run: what could not be measured, and the numbers of
+    the newest checkpoint."""
 
 
 def evaluate(arguments: list[str]) -> int:
@@ -39,10 +43,11 @@ def evaluate(arguments: list[str]) -> int:
 
     metric_sets(options.metric, None)  # names a metric that is not there before any work
     resolve_device(options.device)
+    measured: list[dict[str, Any]] = []
     with progress(options.quiet) as show:
 
         def evaluate_one(run: "Run") -> list[Any]:
-            return evaluate_run(
+            problems = evaluate_run(
                 run,
                 final=options.final,
                 metrics=options.metric,
@@ -50,8 +55,15 @@ def evaluate(arguments: list[str]) -> int:
                 device=options.device,
                 progress=show,
             )
+            told = {"run": str(run.path), "problems": list(map(str, problems))}
+            measured.append({**told, "summary": run.summary()})
+            return problems
 
-        return each_run(open_runs(options.runs, options.allow_module), evaluate_one)
+        runs = open_runs(options.runs, options.allow_module)
+        status = each_run(runs, evaluate_one, quiet=options.json)
+    if options.json:
+        print(json_text(measured))
+    return status
 
 
 @dataclass(frozen=True)

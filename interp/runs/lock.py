@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from tasks.atomic import write_text
+from tasks.atomic import is_alive, write_text
 
 HEARTBEAT = 10.0
 """Seconds between two signs of life."""
@@ -82,19 +82,8 @@ def _is_stale(path: Path) -> bool:
     owner = _owner(path)
     if age > STALE:
         return True
-    return owner.get("host") == socket.gethostname() and not _is_alive(owner.get("pid"))
-
-
-def _is_alive(pid: int | None) -> bool:
-    if pid is None:
-        return True  # unreadable: let the heartbeat decide
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    pid = owner.get("pid")  # None where it cannot be read: then the heartbeat decides
+    return owner.get("host") == socket.gethostname() and pid is not None and not is_alive(pid)
 
 
 def _owner(path: Path) -> dict:

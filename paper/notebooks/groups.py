@@ -28,7 +28,7 @@ import torch
 from IPython.display import Markdown
 
 from analysis.evaluate import evaluate_run
-from analysis.plots.embedding import Embedding, energy_figure, entries_figure
+from analysis.plots.embedding import embeddings_of, energy_figure, entries_figure
 from analysis.representation import find_key_irreps, representation_metrics
 from interp.models.config import BilinearConfig
 from interp.runs.published import import_published
@@ -176,8 +176,7 @@ print(f"{run.name} on the test pairs:", f"{summary['accuracy/test']:.0%} are rig
 
 # %%
 model, task = run.model(), run.recipe.task
-into_neurons = model.W_E_a @ model.W_in[: model.W_E_a.shape[1]]  # [element, neuron]
-embedding = Embedding(task.finite_group, into_neurons.detach())
+embedding = embeddings_of(model, task)["a"]  # what W_E and W_in together make of every element
 energy_figure(embedding, "What neurons read from the embedding of a")
 
 # %% [markdown]

@@ -31,7 +31,7 @@ ALGORITHM_VERSION = 1
 
 _NO_CHECKSUM = b"0" * 64
 _CHECKSUM = re.compile(rb'"sha256":"([0-9a-f]{64})"')
-_OUR_FILES = re.compile(r"\.?[0-9a-f]{64}\.safetensors(\.\w+\.tmp)?")
+_OUR_FILES = re.compile(r"\.?[0-9a-f]{64}\.safetensors(\..+\.tmp)?")
 
 
 class CacheWarning(UserWarning):

@@ -9,12 +9,19 @@ import torch
 
 from analysis.plots import curves as curve_plots
 from analysis.plots.curves import component_curves, curves, history_curves, total_curves
-from analysis.plots.embedding import Embedding, circles_figure, energy_figure, entries_figure
+from analysis.plots.embedding import (
+    Embedding,
+    circles_figure,
+    embeddings_of,
+    energy_figure,
+    entries_figure,
+)
 from analysis.plots.gallery import curve_figures, model_figures, seed_figures
 from analysis.plots.program import explanation_figure
 from analysis.plots.seeds import key_irrep_frequency, key_irrep_number, learning_order
 from analysis.plots.style import line_style
-from interp.models.config import MLPConfig, TransformerConfig
+from interp.models.anatomy import hidden_layer
+from interp.models.config import BilinearConfig, MLPConfig, TransformerConfig
 from interp.rasp import compile_program
 from interp.rasp.programs import sort
 from interp.runs.recipe import Recipe, Schedule
@@ -150,6 +157,23 @@ def test_coefficients_on_matrix_entries_are_those_put_in():
     assert heat.y[0] == "ρ(1,1)" and heat.z.shape == (9, 2)
     assert heat.z[0, 0] == pytest.approx(math.sqrt(24 / 3))  # |rho_ij|^2 = n / d
     assert heat.z[5, 1] == pytest.approx(math.sqrt(24 / 3))
+
+
+@pytest.mark.parametrize(
+    "config", [MLPConfig(d_embed=8, d_mlp=6), BilinearConfig(), TransformerConfig()]
+)
+def test_embeddings_of_a_network_keep_their_size_in_each_irrep(config):
+    task = GroupComposition("S4", equals_token=isinstance(config, TransformerConfig))
+    model = config.build(task, seed=0)
+    embeddings = embeddings_of(model, task)
+    matrices = hidden_layer(model).embeddings
+    assert list(embeddings) == (["a"] if task.equals_token else ["a", "b"])
+    for embedding, matrix in zip(embeddings.values(), matrices, strict=False):
+        assert embedding.matrix.shape[0] == 24  # without the transformer's = token
+        before = Embedding(task.finite_group, matrix[:24].detach())
+        for irrep in ("trivial", "sign", "standard"):
+            size = float(before.in_irrep(irrep).norm())
+            assert float(embedding.in_irrep(irrep).norm()) == pytest.approx(size)
 
 
 @pytest.mark.parametrize("frequencies", [1, 3, 5, 8, 12])

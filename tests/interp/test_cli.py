@@ -43,6 +43,10 @@ def test_train_then_evaluate_then_report(tmp_path, capsys):
     assert run.steps == [0, 1, 4, 20] and run.status()["state"] == "done"
     assert main(["evaluate", str(tmp_path), "--quiet"]) == 0
     assert json.loads((run.path / "summary.json").read_text())["step"] == 20
+    capsys.readouterr()
+    assert main(["evaluate", str(run.path), "--quiet", "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)
+    assert told == {"run": str(run.path), "problems": [], "summary": run.summary()}
     assert main(["report", str(tmp_path), "--to", str(tmp_path / "report.html")]) == 0
     assert "C7_mlp_seed1" in (tmp_path / "report.html").read_text()
 

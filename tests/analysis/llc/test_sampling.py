@@ -226,6 +226,26 @@ def test_w_star_is_the_minimum_of_the_divergence_from_its_answers(name: str):
     assert (posterior.losses(moves, everything).mean(dim=-1) > 0).all()
 
 
+def test_denormals_are_flushed_while_chains_move_and_only_then():
+    tiny = torch.tensor(1e-30)
+    seen = []
+
+    def loss(w: Tensor) -> Tensor:
+        seen.append(float(tiny * 1e-10))
+        return w.square().sum(dim=-1)
+
+    landscape = FunctionLandscape(loss, torch.zeros(2), 10)
+    sample(landscape, QUICK)
+    assert set(seen) == {0.0}
+    assert float(tiny * 1e-10) > 0
+    torch.set_flush_denormal(True)
+    try:
+        sample(landscape, QUICK)
+        assert float(tiny * 1e-10) == 0.0  # as it was before
+    finally:
+        torch.set_flush_denormal(False)
+
+
 def test_gradients_in_parts_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch):
     landscape = network("transformer")
     posterior = Posterior(landscape, Restriction(), torch.full((1, 1, 1), 9.0).double(), 2.0)

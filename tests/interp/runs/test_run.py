@@ -7,7 +7,6 @@ import torch
 from interp.models.config import MLPConfig
 from interp.runs.recipe import Recipe, Schedule
 from interp.runs.run import Run, RunError, find_runs
-from tasks.atomic import atomic_path
 from tasks.composition import GroupComposition
 
 RECIPE = Recipe(GroupComposition("C5"), MLPConfig(4, 3), schedule=Schedule(steps=10))
@@ -109,12 +108,3 @@ def test_runs_are_found_at_any_depth(run, tmp_path):
     Run.create(tmp_path / "deep" / "er" / "other", RECIPE.with_seed(1))
     assert [r.name for r in find_runs(tmp_path)] == ["other", "run"]
     assert [r.name for r in find_runs(run.path)] == ["run"]
-
-
-def test_an_interrupted_write_leaves_the_old_file_and_no_rubbish(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), atomic_path(path) as temporary:
-        temporary.write_text("half")
-        raise KeyboardInterrupt
-    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]

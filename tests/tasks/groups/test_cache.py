@@ -138,7 +138,7 @@ def test_full_disk(cache_dir, monkeypatch):
 
 
 def test_clear_removes_only_our_files(entry):
-    killed = entry.with_name(f".{entry.name}.k1ll_ed.tmp")
+    killed = entry.with_name(f".{entry.name}.a-host.17.k1ll_ed.tmp")
     killed.write_bytes(b"half")
     theirs = [entry.with_name("notes.txt"), entry.parent.parent / "README.md"]
     theirs += [entry.with_name("model.safetensors")]
