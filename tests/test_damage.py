@@ -1,6 +1,6 @@
 """What a user may do to a run in the middle of things: nothing is lost, and it is said what to do.
 
-`KILLS=50 pytest -m slow tests/test_damage.py` kills each command 50 times; 5 times if not given.
+`KILLS=50 pytest -m slow -s tests/test_damage.py` kills each command 50 times; 5 times if not given.
 Damaged files are in the tests of what reads them.
 """
 
@@ -135,6 +135,7 @@ def test_killed_at_random_moments_it_ends_with_the_same(
         own += ["--to", str(folder)] if what == "train" else []
         killed, status, took = carry_out(own, folder, fresh, kills, seconds)
         assert status == 0 and killed >= kills / 2, f"killed {killed} times of {kills}"
+        print(f"{what}: killed {killed} of {kills} times, then ended after {took:.1f} s")
         seconds = 0.6 * took  # so that few attempts end before they are killed
         found.append(result(folder))
     assert found[0] == found[1]
