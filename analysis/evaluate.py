@@ -90,6 +90,16 @@ def evaluate_run(
             run.write_json("status.json", training)
 
 
+def is_evaluated(run: Run, *, final: bool = False) -> bool:
+    """Whether `evaluate_run` has nothing to do, as far as its own records tell."""
+    summary = run.summary()
+    if not run.steps or summary.get("step") != run.final_step:
+        return False
+    key_irreps = summary.get("key_irreps")
+    sets = metric_sets((), None if key_irreps is None else tuple(key_irreps))
+    return not _missing(run, sets, Records(run, sets, None), final)
+
+
 def _evaluate(
     run: Run,
     final: bool,
@@ -102,13 +112,7 @@ def _evaluate(
     names = None if key_irreps is None else key_irreps.names
     sets = metric_sets(metrics, names)
     records = Records(run, sets, key_irreps)
-    # The final step first: what is looked at first is there first.
-    steps = [run.final_step] if final else run.steps[::-1]
-    work = [
-        Work(step, missing)
-        for step in steps
-        if (missing := tuple(s.name for s in sets if not records.is_done(s.name, step)))
-    ]
+    work = _missing(run, sets, records, final)
     problems: list[Problem] = []
     written = time.monotonic()
     try:
@@ -209,6 +213,15 @@ class Bench:
             names = ", ".join(rows.loc[~finite, "metric"].unique())
             result.problems.append(Problem(self.run.name, result.step, names, "not finite"))
         result.rows[metric_set.name] = rows.loc[finite]
+
+
+def _missing(run: Run, sets: Sequence[MetricSet], records: Records, final: bool) -> list[Work]:
+    """The final step first: what is looked at first is there first."""
+    return [
+        Work(step, missing)
+        for step in ([run.final_step] if final else run.steps[::-1])
+        if (missing := tuple(s.name for s in sets if not records.is_done(s.name, step)))
+    ]
 
 
 def _results(bench: Bench, work: Sequence[Work], workers: int) -> Iterator[Result]:

@@ -1,23 +1,16 @@
 """The experiments of "A Toy Model of Universality" (arXiv 2302.03025), as recipes.
 
-`python -m paper.experiments --list` names them; `python -m paper.experiments NAME ... --to RUNS`
-trains what is missing of them.
+`interp list presets` names them; `interp sweep NAME --to RUNS` trains what is missing of one.
 """
 
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
-
-from tyro.conf import Positional
 
 from analysis.representation.key_irreps import PUBLISHED_GROUPS
-from interp.arguments import FAILED, UsageError, complain, nearest
+from interp.arguments import UsageError, nearest
 from interp.models.config import MLPConfig, TransformerConfig
-from interp.progress import progress
 from interp.runs.recipe import AdamW, Recipe, Schedule
-from paper.command import run_module
 from tasks.composition import GroupComposition
 
 ARCHITECTURES = {"mlp": MLPConfig(), "transformer": TransformerConfig()}
@@ -122,22 +115,6 @@ def _recipe(
     )
 
 
-@dataclass(frozen=True)
-class Options:
-    """Train the publication's experiments; what is trained already is left as it is."""
-
-    names: Positional[tuple[str, ...]] = ()
-    """Experiments, such as S5_mlp or 'S5_*'; `universality` is the main table, `all` is all."""
-    to: Path = Path("runs")
-    """Folder for the experiments' folders."""
-    list: bool = False
-    """Print the experiments with their runs and steps, and train nothing."""
-    device: str = "auto"
-    """auto (cuda if there is one, else cpu), cpu, cuda, cuda:1, or mps."""
-    quiet: bool = False
-    """Show no progress."""
-
-
 def chosen(patterns: Sequence[str]) -> list[Experiment]:
     """The experiments of these names or patterns. Raises `UsageError` for one that fits none."""
     sets = {"all": experiments(), "universality": universality()}
@@ -149,41 +126,7 @@ def chosen(patterns: Sequence[str]) -> list[Experiment]:
             allowed = [*sets, *names]
             raise UsageError(
                 f"there is no experiment {pattern!r}{nearest(pattern, allowed)} "
-                f"(`python -m paper.experiments --list` names them)"
+                f"(`interp list presets` names them)"
             )
         picked |= {experiment.name: experiment for experiment in fitting}
     return list(picked.values())
-
-
-def train_experiments(options: Options) -> int:
-    """Train the chosen experiments; 1 if any of them failed, after all were tried."""
-    picked = chosen(options.names or (("all",) if options.list else ()))
-    if options.list:
-        for experiment in picked:
-            runs, steps = len(experiment.recipes), experiment.steps
-            print(f"{experiment.name:<20}{runs:>3} runs {steps:>12,} steps")
-        return 0
-    if not picked:
-        raise UsageError("name at least one experiment, or `universality`, or `all`")
-    from interp.models.device import resolve_device
-    from training.progress import shown
-    from training.train import train
-
-    resolve_device(options.device)  # a wrong one is not every experiment's failure
-    failed = 0
-    with progress(options.quiet) as show:
-        for experiment in picked:
-            try:
-                folder = options.to / experiment.name
-                runs = train(
-                    experiment.recipes, folder, device=options.device, progress=shown(show)
-                )
-                print(*(run.path for run in runs), sep="\n")
-            except (ValueError, RuntimeError, OSError) as error:
-                complain(f"{experiment.name}: {error}")
-                failed += 1
-    return FAILED if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(run_module(Options, "paper.experiments", train_experiments))

@@ -1,13 +1,12 @@
 """The tables of "A Toy Model of Universality" (arXiv 2302.03025), from evaluated runs.
 
-`python -m paper.tables --runs RUNS --out OUT [--published DIR]` writes `mlp_all`,
+`interp tables --runs RUNS --out OUT [--published DIR]` writes `mlp_all`,
 `transformer_all`, `mlp_avg`, `transformer_avg` and `merge` as CSV (plain numbers under the
 published headings), LaTeX (booktabs) and Markdown, `runs.md` with what is missing, and with
 `--published` the `comparison` with the published values.
 """
 
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +17,6 @@ import pandas as pd
 
 from interp.arguments import complain
 from interp.runs.run import find_runs
-from paper.command import run_module
 from paper.rows import Rows, collect
 from tasks.atomic import write_text
 
@@ -183,7 +181,7 @@ class Options:
 
 
 def write_tables(options: Options) -> int:
-    """Write all tables; the work of `python -m paper.tables`."""
+    """Write all tables; the work of `interp tables`."""
     runs = find_runs(options.runs)
     rows = collect(runs)
     files = {"runs.md": runs_page(rows)}
@@ -212,7 +210,3 @@ def write_files(folder: Path, files: Mapping[str, str]) -> None:
     """Write texts under their names, each whole or not at all."""
     for name, text in files.items():
         write_text(folder / name, text)
-
-
-if __name__ == "__main__":
-    sys.exit(run_module(Options, "paper.tables", write_tables))

@@ -1,6 +1,7 @@
 """Training many recipes, on one machine or a cluster, and telling how they do."""
 
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,7 +13,8 @@ from interp.commands.train import recipes_of
 from interp.plain_json import json_text
 
 if TYPE_CHECKING:
-    from training.sweep.job import Job
+    from interp.runs.run import Run
+    from training.sweep.job import Job, Work
     from training.sweep.status import Standing
 
 
@@ -36,6 +38,8 @@ class Sweep(Common):
     slurm: UseAppendAction[tuple[str, ...]] = ()
     """An option of sbatch, such as partition=gpu, time=4:00:00 or exclusive. May be given several
     times. A job whose time is up goes on in a new one; without `time` it has an hour."""
+    evaluate: Literal["no", "final", "all"] = "no"
+    """Measure runs that are trained, in the same jobs: their final checkpoint, or all."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,12 @@ def sweep(arguments: list[str]) -> int:
         resolve_device(options.device)
     jobs = _jobs(options.what, options.to)
     refuse_conflicts(jobs)
-    for path in (path for job in jobs if job.is_finished for path in job.paths):
-        print(path)
-    missing = [job for job in jobs if not job.is_finished]
+    missing: list[Job] = []
+    for job in jobs:
+        if _is_over(job, options):
+            print(*job.paths, sep="\n")
+        else:
+            missing.append(job)
     return _submit(missing, options) if options.engine == "slurm" else _work(missing, options)
 
 
@@ -91,6 +98,31 @@ def _jobs(what: str, to: Path) -> "list[Job]":
     return [job for found in chosen([what]) for job in jobs_of(found.recipes, to / found.name)]
 
 
+def _is_over(job: "Job", options: Sweep) -> bool:
+    """Whether nothing is left to do."""
+    if not job.is_finished or options.evaluate == "no":
+        return job.is_finished
+    from analysis.evaluate import is_evaluated
+    from interp.runs.run import Run
+
+    return all(is_evaluated(Run(path), final=options.evaluate == "final") for path in job.paths)
+
+
+def _how(options: Sweep) -> "Work":
+    from training.sweep.job import Work
+
+    if options.evaluate == "no":
+        return Work(options.device)
+    return Work(options.device, partial(_measure, final=options.evaluate == "final"))
+
+
+def _measure(run: "Run", device: str, *, final: bool) -> list[str]:
+    """What is done in a job with a run that is trained."""
+    from analysis.evaluate import evaluate_run
+
+    return list(map(str, evaluate_run(run, final=final, device=device)))
+
+
 def _work(jobs: "list[Job]", options: Sweep) -> int:
     """Carry jobs out on this machine; tell of failures when all is done."""
     from interp.progress import progress
@@ -101,25 +133,27 @@ def _work(jobs: "list[Job]", options: Sweep) -> int:
 
     for job in jobs:
         forget(job)
-    problems: list[tuple[Job, list[str]]] = []
+    problems: list[str] = []
+    unfinished: list[tuple[Job, list[str]]] = []
     with progress(options.quiet) as show:
         if options.engine == "here":
-            outcomes = here(jobs, options.device, shown(show))
+            outcomes = here(jobs, _how(options), shown(show))
         else:
-            outcomes = processes(jobs, options.device, options.workers or EVERY_CORE)
+            outcomes = processes(jobs, _how(options), options.workers or EVERY_CORE)
         for done, (job, found) in enumerate(outcomes, start=1):
             if options.engine == "processes":
                 show("jobs", done, len(jobs), "")
-            problems.append((job, found))
+            if job.is_finished:
+                problems += found
+            else:
+                unfinished.append((job, found))
             for path in filter(has_finished, job.paths):
                 print(path, flush=True)
     # What another process had at the time may be done by now.
-    left = [
-        problem for job, found in problems if found and not job.is_finished for problem in found
-    ]
-    for problem in left:
+    problems += [problem for job, found in unfinished if not job.is_finished for problem in found]
+    for problem in problems:
         complain(problem)
-    return FAILED if left else 0
+    return FAILED if problems else 0
 
 
 def _submit(jobs: "list[Job]", options: Sweep) -> int:
@@ -127,7 +161,7 @@ def _submit(jobs: "list[Job]", options: Sweep) -> int:
 
     asked = [option.partition("=") for option in options.slurm]
     flags = {name: value if equals else True for name, equals, value in asked}
-    for number, job in submit(jobs, options.to, options.device, flags).items():
+    for number, job in submit(jobs, options.to, _how(options), flags).items():
         print(f"SLURM job {number}: {job.folder / job.name}, {len(job.recipes)} seeds")
     return 0
 

@@ -216,7 +216,7 @@ pd.DataFrame({"loss": {name: summary[metric] for name, metric in losses.items()}
 # ## To the tables
 #
 # The paper's tables are made from run folders. With all published runs at hand the command
-# `python -m paper.tables` writes all five; from this run comes one row of the first.
+# `interp tables` writes all five; from this run comes one row of the first.
 
 # %%
 Markdown(markdown(five_tables(collect([run]))[0]))

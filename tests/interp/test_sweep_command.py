@@ -59,6 +59,41 @@ def test_what_fails_stops_nothing_and_is_told_at_the_end(
     }
 
 
+def test_what_is_trained_is_measured_where_that_is_asked_for(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    to = tmp_path / "runs"
+    file.write_text(SWEEP.replace(", 1e30", ""))
+    start = (file, "--to", to, "--quiet")
+    assert interp_sweep(*start) == 0
+    assert interp_sweep(*start, "--evaluate", "final") == 0
+    for name in GOOD:
+        assert Run(to / name).summary()["step"] == 20
+        assert set(Run(to / name).metrics()["step"]) == {20}
+    assert interp_sweep(*start, "--evaluate", "all") == 0
+    capsys.readouterr()
+    monkeypatch.setattr("analysis.evaluate.evaluate_run", None)  # there is nothing to be measured
+    assert interp_sweep(*start, "--evaluate", "all") == 0
+    assert capsys.readouterr().out.split() == [str(to / name) for name in GOOD]
+    for name in GOOD:
+        assert set(Run(to / name).metrics()["step"]) == set(Run(to / name).steps)
+
+
+def test_what_cannot_be_measured_is_told_and_stops_nothing(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    to = tmp_path / "runs"
+    file.write_text(SWEEP.replace(", 1e30", ""))
+    assert interp_sweep(file, "--to", to, "--quiet") == 0
+    for checkpoint in (to / GOOD[0] / "checkpoints").iterdir():
+        checkpoint.write_bytes(b"damaged")
+    capsys.readouterr()
+    assert interp_sweep(file, "--to", to, "--quiet", "--evaluate", "final") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert GOOD[0] in line
+    assert all(Run(to / name).summary()["step"] == 20 for name in GOOD[1:])
+
+
 def test_started_again_it_does_what_is_missing(file: Path, tmp_path: Path) -> None:
     to = tmp_path / "runs"
     file.write_text(SWEEP.replace(", 1e30", ""))

@@ -6,17 +6,16 @@ import pandas as pd
 import pytest
 
 from analysis.representation.published_names import TOTALS
+from interp.cli import main
 from interp.runs.published import published_recipe
-from paper.command import run_module
 from paper.comparison import A5, CYCLIC, S6, SQUARES, UNEXPLAINED, agree
-from paper.tables import Options, write_tables
 from tasks.groups import find_irrep
 
 
 def compared(tmp_path, published) -> pd.DataFrame:
     arguments = ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
     arguments += ["--published", str(published)]
-    assert run_module(Options, "paper.tables", write_tables, arguments) == 0
+    assert main(["tables", *arguments]) == 0
     return pd.read_csv(tmp_path / "out/comparison.csv", keep_default_na=False)
 
 
@@ -113,5 +112,5 @@ def test_a_folder_without_published_runs_is_refused(tmp_path, made_run, capsys):
     made_run("a", values={})
     arguments = ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
     arguments += ["--published", str(tmp_path / "runs")]
-    assert run_module(Options, "paper.tables", write_tables, arguments) == 2
+    assert main(["tables", *arguments]) == 2
     assert "holds no published run" in capsys.readouterr().err

@@ -1,23 +1,14 @@
-"""The publication's experiments: how many, with what, and what happens when one fails."""
+"""The publication's experiments: how many, and with what."""
 
 import json
 from collections import Counter
 
 import pytest
 
-import training.train
 from interp.arguments import UsageError
 from interp.models.config import MLPConfig
 from interp.runs.published import published_recipe
-from paper.command import run_module
-from paper.experiments import (
-    Options,
-    chosen,
-    experiments,
-    train_experiments,
-    universality,
-    width_sweep,
-)
+from paper.experiments import chosen, experiments, universality, width_sweep
 
 
 def test_there_are_132_runs_and_56_in_the_main_table():
@@ -69,30 +60,3 @@ def test_names_and_patterns():
     assert len(chosen(["all"])) == 21
     with pytest.raises(UsageError, match="did you mean 'S5_mlp'"):
         chosen(["S5_mpl"])
-
-
-def test_list_trains_nothing(capsys):
-    assert run_module(Options, "paper.experiments", train_experiments, ["--list"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 21 and "S5_mlp_seeds5to50    46 runs   11,500,000 steps" in lines
-
-
-def test_without_a_name_nothing_is_trained(capsys):
-    assert run_module(Options, "paper.experiments", train_experiments, []) == 2
-    assert "name at least one" in capsys.readouterr().err
-
-
-def test_a_failing_experiment_does_not_stop_the_others(monkeypatch, tmp_path, capsys):
-    seen = []
-
-    def train(recipes, folder, **options):
-        seen.append(folder)
-        if folder.name == "C113_mlp":
-            raise ValueError("diverged")
-        return []
-
-    monkeypatch.setattr(training.train, "train", train)
-    arguments = ["C113_*", "--to", str(tmp_path), "--quiet"]
-    assert run_module(Options, "paper.experiments", train_experiments, arguments) == 1
-    assert seen == [tmp_path / "C113_mlp", tmp_path / "C113_transformer"]
-    assert capsys.readouterr().err == "interp: C113_mlp: diverged\n"

@@ -26,49 +26,38 @@ def run(script: str, *arguments: object, python: Path, **variables: str):
     return done, log.read_text().splitlines() if log.exists() else []
 
 
-def folder(path: Path) -> Path:
-    path.mkdir(parents=True)
-    (path / "recipe.json").write_text("{}")
-    return path
-
-
-def test_every_run_is_evaluated_though_one_fails(tmp_path, stand_in):
-    runs = [folder(tmp_path / "runs" / name) for name in ("a b", "bad", "c")]
-    done, log = run("evaluate_checkpoints.sh", tmp_path / "runs", python=stand_in)
+@pytest.mark.parametrize(("script", "more"), [("checkpoints", ""), ("final", " --final")])
+def test_all_runs_are_evaluated(script, more, stand_in):
+    runs = ["some runs", "others", "--workers", "2"]
+    done, log = run(f"evaluate_{script}.sh", *runs, python=stand_in)
+    assert done.returncode == 0, done.stderr
+    assert log == [f"-m interp.cli evaluate some runs others --workers 2{more}"]
+    done, _ = run(f"evaluate_{script}.sh", "bad", python=stand_in)
     assert done.returncode == 1
-    assert log == [f"-m interp.cli evaluate {path}" for path in runs]
 
 
-def test_a_missing_folder_does_not_stop_the_others(tmp_path, stand_in):
-    there = folder(tmp_path / "there")
-    script = "evaluate_checkpoints.sh"
-    done, log = run(script, tmp_path / "gone", there, python=stand_in, EVALUATE_FLAGS="--final")
-    assert done.returncode == 1 and "there is no run in" in done.stderr
-    assert log == [f"-m interp.cli evaluate {there} --final"]
-    done, _ = run(script, there, python=stand_in)
-    assert done.returncode == 0
-
-
-@pytest.mark.parametrize("script", ["evaluate_checkpoints.sh", "run_all.sh"])
+@pytest.mark.parametrize("script", ["evaluate_checkpoints.sh", "evaluate_final.sh", "run_all.sh"])
 def test_without_arguments_the_usage_is_told(script, stand_in):
     done, log = run(script, python=stand_in)
     assert done.returncode == 2 and done.stderr.startswith("usage: ") and not log
 
 
 def test_run_all_trains_evaluates_and_tabulates(tmp_path, stand_in):
-    path = folder(tmp_path / "to/runs/S5_mlp/one")
     to = tmp_path / "to"
-    done, log = run("run_all.sh", to, python=stand_in, PUBLISHED="/published")
+    given = {"PUBLISHED": "/published", "SWEEP_FLAGS": "--engine processes"}
+    done, log = run("run_all.sh", to, python=stand_in, **given)
     assert done.returncode == 0, done.stderr
     assert log == [
-        f"-m paper.experiments universality --to {to}/runs",
-        f"-m interp.cli evaluate {path}",
-        f"-m paper.tables --runs {to}/runs --out {to}/tables --published /published",
+        f"-m interp.cli sweep universality --to {to}/runs --evaluate all --engine processes",
+        f"-m interp.cli tables --runs {to}/runs --out {to}/tables --published /published",
     ]
 
 
 def test_run_all_goes_on_after_a_failed_experiment(tmp_path, stand_in):
-    folder(tmp_path / "to/runs/one")
     done, log = run("run_all.sh", tmp_path / "to", "bad", "S5_mlp", python=stand_in)
-    assert done.returncode == 1 and len(log) == 3
-    assert log[0] == f"-m paper.experiments bad S5_mlp --to {tmp_path}/to/runs"
+    assert done.returncode == 1
+    assert [line.split()[2:4] for line in log] == [
+        ["sweep", "bad"],
+        ["sweep", "S5_mlp"],
+        ["tables", "--runs"],
+    ]

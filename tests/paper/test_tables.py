@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 
 from analysis.representation.published_names import TOTALS
+from interp.cli import main
 from interp.models.config import MLPConfig
-from paper.command import run_module
-from paper.tables import Options, Table, _escaped, group_label, latex, write_tables
+from paper.tables import Table, _escaped, group_label, latex
 
 
 def tables(tmp_path, *more: str) -> int:
     arguments = ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out"), *more]
-    return run_module(Options, "paper.tables", write_tables, arguments)
+    return main(["tables", *arguments])
 
 
 def read(tmp_path, name: str) -> str:
@@ -134,7 +134,7 @@ def test_what_is_not_in_the_tables_is_listed_with_the_reason(tmp_path, made_run,
 )
 def test_a_wrong_request_is_told_in_one_line(arguments, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert run_module(Options, "paper.tables", write_tables, arguments) == 2
+    assert main(["tables", *arguments]) == 2
     told = capsys.readouterr().err
     assert message in told and len(told.splitlines()) == 1
     assert not (tmp_path / "x").exists()

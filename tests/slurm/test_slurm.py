@@ -164,3 +164,12 @@ def test_jobs_that_are_killed_cancelled_and_timed_out_are_completed(
     assert continued.history()["step"].is_monotonic_increasing
     assert sweep(start) == 0
     assert len(capsys.readouterr().out.splitlines()) == 6
+
+    # Measuring what is trained are jobs of the same kind.
+    measure = [*start, "--evaluate", "final"]
+    assert sweep(measure) == 0 and sweep(measure) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    until(lambda: not in_queue())
+    assert sweep(measure) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 6
+    assert "loss/test" in continued.summary()

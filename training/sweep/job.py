@@ -2,7 +2,7 @@
 
 import contextlib
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +48,15 @@ class Job:
         return all(has_finished(path) for path in self.paths)
 
 
+@dataclass(frozen=True)
+class Work:
+    """How jobs are carried out, wherever that is."""
+
+    device: str = "auto"
+    measure: Callable[[Run, str], list[str]] | None = None
+    """What is done with each run that is trained, on a device. Returns what went wrong."""
+
+
 def jobs_of(recipes: Iterable[Recipe], folder: Path, name: str | None = None) -> list[Job]:
     """The jobs that recipes make, in order of their first ones.
 
@@ -77,16 +86,17 @@ def refuse_conflicts(jobs: Sequence[Job]) -> None:
                 )
 
 
-def carry_out(job: Job, device: str = "auto", progress: Report = silent) -> list[str]:
-    """Train what is missing of a job. Returns a line about each run that is not finished then.
+def carry_out(job: Job, work: Work, progress: Report = silent) -> list[str]:
+    """Train what is missing of a job, and measure it. Returns a line about each thing that failed.
 
-    Raises nothing that comes of the work. What went wrong is in the runs' status too.
+    Raises nothing that comes of the work. What went wrong in training is in the runs' status too.
     """
     try:
         for module in job.modules:
             import_user_module(module)
         with locked(job.lock_path):
-            return _train(job, device, progress)
+            problems = _train(job, work.device, progress)
+            return problems + (_measure(job, work.measure, work.device) if work.measure else [])
     except FORESEEN as error:
         return [str(error)]
 
@@ -111,6 +121,16 @@ def _train(job: Job, device: str, progress: Report) -> list[str]:
             error = together if tried else _try(job, [recipe], device, progress)
             if error is not None:
                 problems.append(f"{path}: {_recorded(path, recipe, error)}")
+    return problems
+
+
+def _measure(job: Job, measure: Callable[[Run, str], list[str]], device: str) -> list[str]:
+    problems = []
+    for path in filter(has_finished, job.paths):
+        try:
+            problems += measure(Run(path), device)
+        except FORESEEN as error:
+            problems.append(f"{path}: {error}")
     return problems
 
 

@@ -15,7 +15,7 @@ from submitit.helpers import Checkpointable
 from interp.runs.lock import locked
 from interp.runs.run import Run
 from tasks.atomic import write_text
-from training.sweep.job import Job, carry_out, has_finished, last_line
+from training.sweep.job import Job, Work, carry_out, last_line
 
 LOGS = "slurm"
 """The folder beside the run folders with what jobs print."""
@@ -38,16 +38,16 @@ class CarryOut(Checkpointable):
     """What a SLURM job does. When its time is up it is queued again, and goes on."""
 
     job: Job
-    device: str
+    work: Work
 
     def __call__(self) -> None:
         """Carry the job out, and print what went wrong as the last lines of the log."""
-        if problems := carry_out(self.job, self.device):
+        if problems := carry_out(self.job, self.work):
             raise SystemExit("\n".join(problems))
 
 
 def submit(
-    jobs: Sequence[Job], folder: Path, device: str, options: Mapping[str, str | bool]
+    jobs: Sequence[Job], folder: Path, work: Work, options: Mapping[str, str | bool]
 ) -> dict[str, Job]:
     """Submit those jobs that are not in SLURM's queue; returns them by SLURM's numbers for them.
 
@@ -61,7 +61,7 @@ def submit(
         waiting = [job for job in jobs if not any(submitted_as(p) in queued for p in job.paths)]
         for begin in range(0, len(waiting), LONGEST_ARRAY):
             submitted |= _submit_array(
-                waiting[begin : begin + LONGEST_ARRAY], folder, device, options
+                waiting[begin : begin + LONGEST_ARRAY], folder, work, options
             )
     return submitted
 
@@ -104,19 +104,18 @@ def forget(job: Job) -> None:
 
 
 def _submit_array(
-    jobs: Sequence[Job], folder: Path, device: str, options: Mapping[str, str | bool]
+    jobs: Sequence[Job], folder: Path, work: Work, options: Mapping[str, str | bool]
 ) -> dict[str, Job]:
     executor = SlurmExecutor(folder / LOGS, max_num_timeout=CONTINUATIONS)
     executor.update_parameters(job_name="interp", time=MINUTES, additional_parameters=dict(options))
     try:
         # submitit prints what sbatch says of a refusal.
         with contextlib.redirect_stderr(io.StringIO()), executor.batch():
-            handles = [executor.submit(CarryOut(job, device)) for job in jobs]
+            handles = [executor.submit(CarryOut(job, work)) for job in jobs]
     except FailedJobError as error:
         raise SlurmError(str(error).partition("\n")[0]) from error
     for handle, job in zip(handles, jobs, strict=True):
         text = json.dumps({"job": handle.job_id, "log": str(handle.paths.stderr)})
         for path, recipe in zip(job.paths, job.recipes, strict=True):
-            if not has_finished(path):
-                write_text(Run.create(path, recipe).path / SUBMITTED, text)
+            write_text(Run.create(path, recipe).path / SUBMITTED, text)
     return {handle.job_id: job for handle, job in zip(handles, jobs, strict=True)}

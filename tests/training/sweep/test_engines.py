@@ -13,7 +13,7 @@ from interp.runs.registry import import_user_module
 from interp.runs.run import Run
 from tasks.composition import GroupComposition
 from training.sweep.engines import processes
-from training.sweep.job import Job, jobs_of
+from training.sweep.job import Job, Work, jobs_of
 
 pytestmark = pytest.mark.slow  # every process imports for seconds
 
@@ -49,7 +49,7 @@ def job(folder: Path, task: GroupComposition) -> Job:
 
 def test_jobs_are_done_in_processes_of_few_threads(tmp_path: Path) -> None:
     jobs = [job(tmp_path, GroupComposition(group=group)) for group in ("C5", "C7", "C11")]
-    outcomes = dict(processes(jobs, device="cpu", workers=2))
+    outcomes = dict(processes(jobs, Work("cpu"), workers=2))
     assert list(outcomes.values()) == [[], [], []] and all(job.is_finished for job in jobs)
     pids = {Run(path).status()["pid"] for job in jobs for path in job.paths}
     assert 1 <= len(pids) <= 2
@@ -65,7 +65,7 @@ def test_a_job_that_kills_its_process_does_not_stop_the_others(
     monkeypatch.setitem(sys.modules, "deadly", module)
     deadly = job(tmp_path, module.Deadly(group="C7"))
     others = [job(tmp_path, GroupComposition(group=group)) for group in ("C5", "C7", "C11")]
-    outcomes = dict(processes([others[0], deadly, *others[1:]], device="cpu", workers=2))
+    outcomes = dict(processes([others[0], deadly, *others[1:]], Work("cpu"), workers=2))
     assert outcomes[deadly] == [
         f"{deadly.paths[0]}: its process was killed, and again when it was by itself"
     ]

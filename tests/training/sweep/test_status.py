@@ -10,7 +10,7 @@ from interp.runs.recipe import Recipe
 from interp.runs.run import Run
 from tasks.composition import GroupComposition
 from training.sweep import slurm
-from training.sweep.job import jobs_of
+from training.sweep.job import Work, jobs_of
 from training.sweep.status import Standing, standings
 
 RECIPE = Recipe(GroupComposition(group="C7"), MLPConfig(d_embed=4, d_mlp=6))
@@ -84,5 +84,5 @@ def test_jobs_in_the_queue_are_not_submitted_again(
     run = Run.create(job.paths[0], RECIPE)
     submitted(run)
     monkeypatch.setattr(slurm, "queue", lambda: {"12_3": "RUNNING"})
-    assert slurm.submit([job], tmp_path, "cpu", {}) == {}
+    assert slurm.submit([job], tmp_path, Work("cpu"), {}) == {}
     assert json.loads((run.path / "slurm.json").read_text())["job"] == "12_3"
