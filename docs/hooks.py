@@ -1,4 +1,4 @@
-"""What the site has beside the pages in docs/: the results, and every option of the command line.
+"""What the site has beside the pages in docs/: results, notebooks, options of the command line.
 
 The Markdown links to files as they lie in the repository, so that it can be read there. The site
 has docs/ at its root and paper/results/ where it is; links from one to the other are mended here.
@@ -13,12 +13,18 @@ import re
 from pathlib import Path
 from unittest import mock
 
+import nbformat
+from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from nbconvert import MarkdownExporter
 
 ROOT = Path(__file__).parents[1]
 RESULTS = "paper/results"
+NOTEBOOKS = "paper/notebooks"
+FORMULA = re.compile(r"(\$\$?)(.+?)\1", re.DOTALL)
+"""TeX in a cell of text, between one or two dollars."""
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")
 """A link or picture, up to the end of the path: what has a scheme, or is an anchor, is none."""
 VARIANTS = {
@@ -31,14 +37,37 @@ VARIANTS = {
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the results, and the page of the command line."""
+    """Add the results, the notebooks, and the page of the command line."""
     for path in sorted((ROOT / RESULTS).rglob("*")):
         if path.suffix in (".md", ".svg", ".csv"):
             place = path.relative_to(ROOT).as_posix()
             files.append(File.generated(config, place, abs_src_path=str(path)))
+    for path in sorted((ROOT / NOTEBOOKS).glob("*.ipynb")):
+        for name, content in _notebook(path).items():
+            files.append(File.generated(config, f"{NOTEBOOKS}/{name}", content=content))
     page = File.generated(config, "reference/command_line.md", content=command_line_page())
     files.append(page)
     return files
+
+
+def _notebook(path: Path) -> dict[str, str | bytes]:
+    """A notebook as Markdown, and its pictures, by the names of their files."""
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = FORMULA.sub(_mathml, cell.source)
+    resources = {"unique_key": path.stem, "output_files_dir": "."}
+    text, resources = MarkdownExporter().from_notebook_node(notebook, resources)
+    text = text.replace('<table border="1" class="dataframe">', "<table>")  # as all other tables
+    return {f"{path.stem}.md": text, **resources["outputs"]}
+
+
+def _mathml(match: re.Match[str]) -> str:
+    """A formula, in which Markdown finds nothing of its own."""
+    dollars, tex = match.groups()
+    display, tag = ("block", "div") if dollars == "$$" else ("inline", "span")
+    formula = convert(tex, display=display).replace("*", "&#42;").replace("_", "&#95;")
+    return f"<{tag}>{formula}</{tag}>"
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -70,7 +99,7 @@ def _contents(files: Files) -> str:
 
 def relink(markdown: str, page: str) -> str:
     """The page's text with its links as they are in the site, where the page is at `page`."""
-    in_repository = page if page.startswith(RESULTS) else f"docs/{page}"
+    in_repository = page if page.startswith("paper/") else f"docs/{page}"
 
     def link(match: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(in_repository), match[1]))

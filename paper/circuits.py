@@ -27,7 +27,7 @@ from interp.models.iteration_head import GAP, iteration_head
 from interp.progress import Show
 from interp.rasp import compile_task
 from paper.circuit_rows import METRIC, Known, Rows, rows
-from paper.command import refuse_unknown, run_watched
+from paper.command import Watched, refuse_unknown, run_watched
 from paper.tables import Table, markdown, write_files
 from tasks.iteration import Copy, GroupProduct, IterationTask, Mixed, Parity, Polynomial
 from tasks.pairs import pairs_of_all_variables
@@ -83,7 +83,7 @@ QUALITIES = ["faithfulness", "completeness", "minimality"]
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Watched):
     """Score all edges of networks whose circuit is known, by every method, against the truth."""
 
     circuits: Positional[tuple[str, ...]] = ()
@@ -92,8 +92,6 @@ class Options:
     """Folder for the tables."""
     pairs: int = 10
     """Pairs of inputs for every variable of a task."""
-    quiet: bool = False
-    """Show no progress."""
 
 
 def known(name: str, n_pairs: int) -> Iterator[Known]:

@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Callable, Collection, Iterable
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 from interp import arguments
 from interp.progress import Show, progress
@@ -24,25 +25,27 @@ def run_module(
     )
 
 
-class Watched(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class Watched:
     """Options of a module that shows its progress."""
 
-    @property
-    def quiet(self) -> bool:
-        """Whether it shows none."""
-        ...
+    quiet: bool = False
+    """Show no progress."""
 
 
 def run_watched(
-    options: type[WatchedOptions], module: str, work: Callable[[WatchedOptions, Show], int]
+    options: type[WatchedOptions],
+    module: str,
+    work: Callable[[WatchedOptions, Show], int],
+    given: list[str] | None = None,
 ) -> int:
     """`run_module` for work that shows its progress."""
 
-    def watched(given: WatchedOptions) -> int:
-        with progress(given.quiet) as show:
-            return work(given, show)
+    def watched(parsed: WatchedOptions) -> int:
+        with progress(parsed.quiet) as show:
+            return work(parsed, show)
 
-    return run_module(options, module, watched)
+    return run_module(options, module, watched, given)
 
 
 def refuse_unknown(kind: str, names: Iterable[str], allowed: Collection[str]) -> None:

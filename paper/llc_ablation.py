@@ -34,7 +34,7 @@ from interp.models.config import CompiledConfig, TransformerConfig
 from interp.models.graph import head_name, mlp_name
 from interp.progress import Show
 from interp.runs.recipe import AdamW, Recipe, Schedule
-from paper.command import run_watched
+from paper.command import Watched, run_watched
 from paper.figures import write_static
 from paper.llc_ablation_page import ablation_figure, page
 from paper.llc_compiled import step_size
@@ -84,7 +84,7 @@ chains, where one passes. The trained networks are intact at an optimum found in
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Watched):
     """Estimate local learning coefficients before and after ablations."""
 
     to: Path = Path("runs")
@@ -93,8 +93,6 @@ class Options:
     """Folder for the tables."""
     seeds: str = "0..4"
     """Seeds of the trained networks, such as 0..3 or 1,5,7."""
-    quiet: bool = False
-    """Show no progress."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from tyro.conf import Positional
 
 from analysis.llc.checks import reach
 from interp.progress import Show
-from paper.command import refuse_unknown, run_watched
+from paper.command import Watched, refuse_unknown, run_watched
 from paper.llc_cases import CASES, Reference, Setting, reference
 from paper.llc_engines import Devinterp, PerChain, ours
 from paper.tables import Table, markdown, write_files
@@ -33,7 +33,7 @@ the step, in such errors, is below 0.2; `passed` is how many repetitions pass al
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Watched):
     """Estimate learning coefficients that are known, many times over."""
 
     cases: Positional[tuple[str, ...]] = ()
@@ -46,8 +46,6 @@ class Options:
     """Python of an environment with devinterp 1.3.2."""
     devinterp_2: Path | None = None
     """The same with devinterp 2.0.1."""
-    quiet: bool = False
-    """Show no progress."""
 
 
 def devinterp(setting: Setting, engines: dict[str, Devinterp], show: Show) -> dict[str, PerChain]:

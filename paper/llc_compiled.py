@@ -31,7 +31,7 @@ from analysis.llc.restriction import Restriction
 from analysis.llc.sampling import sample
 from interp.progress import Show
 from interp.rasp import compile_task
-from paper.command import refuse_unknown, run_watched
+from paper.command import Watched, refuse_unknown, run_watched
 from paper.figures import write_static
 from paper.llc_compiled_page import NAMES, compiled_figure, page
 from paper.tables import write_files
@@ -113,15 +113,13 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Watched):
     """Estimate the local learning coefficients of compiled programs."""
 
     programs: Positional[tuple[str, ...]] = ()
     """Programs, such as peak; all of them if none is named."""
     out: Path = Path("tables")
     """Folder for the tables."""
-    quiet: bool = False
-    """Show no progress."""
 
 
 def networks(programs: tuple[str, ...]) -> Iterator[Network]:

@@ -21,7 +21,7 @@ from analysis.llc import FunctionLandscape, Landscape, LLCConfig, LLCEstimate, l
 from analysis.llc.known import NormalCrossing, Regular, RegularData
 from interp.arguments import UsageError
 from interp.progress import Show
-from paper.command import refuse_unknown, run_watched
+from paper.command import Watched, refuse_unknown, run_watched
 from paper.tables import ABSENT, Table, markdown, write_files
 
 CURVATURES = (0.6, 0.7, 0.8, 0.9, 1.0, 1.0, 1.1, 1.2, 1.3, 1.4)
@@ -105,7 +105,7 @@ CASES = {
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Watched):
     """Estimate what is known, rightly and wrongly, and count what the checks say."""
 
     cases: tuple[str, ...] = ()
@@ -114,8 +114,6 @@ class Options:
     """Folder for the tables."""
     seeds: int = 50
     """Estimates of each case."""
-    quiet: bool = False
-    """Show no progress."""
 
 
 def estimated(case: Case, seed: int) -> LLCEstimate:

@@ -32,7 +32,7 @@ from interp.models.config import MLPConfig
 from interp.progress import Show
 from interp.runs.recipe import AdamW, Recipe, Schedule
 from interp.runs.run import Run
-from paper.command import run_watched
+from paper.command import Watched, run_watched
 from paper.figures import write_static
 from paper.llc_irreps_page import irreps_figure, page
 from paper.tables import write_files
@@ -58,7 +58,7 @@ JOINT_CONFIG = replace(CONFIG, step_size=4e-3, thin=3)
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Watched):
     """Estimate the coefficients of irreps along training."""
 
     to: Path = Path("runs")
@@ -67,8 +67,6 @@ class Options:
     """Folder for the tables."""
     seeds: str = "0..4"
     """Seeds, such as 0..3 or 1,5,7."""
-    quiet: bool = False
-    """Show no progress."""
 
 
 def followed(run: Run, show: Show) -> pd.DataFrame:

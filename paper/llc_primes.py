@@ -33,7 +33,7 @@ from interp.progress import Show
 from interp.runs.recipe import AdamW, Recipe, Schedule
 from interp.runs.run import Run
 from paper.chain_of_thought.plots import panels, place
-from paper.command import run_watched
+from paper.command import Watched, run_watched
 from paper.figures import write_static
 from paper.tables import ABSENT, Table, counted, markdown, write_files
 from tasks.composition import GroupComposition
@@ -55,7 +55,7 @@ RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Watched):
     """Estimate the coefficients of networks on cyclic groups of several primes."""
 
     primes: Positional[tuple[int, ...]] = PRIMES
@@ -66,8 +66,6 @@ class Options:
     """Folder for the tables."""
     seeds: str = "0..4"
     """Seeds, such as 0..3 or 1,5,7."""
-    quiet: bool = False
-    """Show no progress."""
 
 
 def recipe(p: int) -> Recipe:

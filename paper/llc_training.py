@@ -34,7 +34,7 @@ from interp.progress import Show
 from interp.runs.recipe import AdamW, Recipe, Schedule
 from interp.runs.registry import COMPILED_SHAPE, named_model
 from interp.runs.run import Run
-from paper.command import refuse_unknown, run_watched
+from paper.command import Watched, refuse_unknown, run_watched
 from paper.figures import write_static
 from paper.llc_changes import changes_page
 from paper.llc_curves import training_figure
@@ -127,7 +127,7 @@ EXPERIMENTS = {
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Watched):
     """Train networks, and follow their local learning coefficients."""
 
     experiments: Positional[tuple[str, ...]] = ()
@@ -138,8 +138,6 @@ class Options:
     """Folder for the tables."""
     seeds: str = "0..9"
     """Seeds, such as 0..3 or 1,5,7."""
-    quiet: bool = False
-    """Show no progress."""
 
 
 def course(run: Run, experiment: Experiment, show: Show | None = None) -> pd.DataFrame:

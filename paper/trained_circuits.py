@@ -37,7 +37,7 @@ from interp.rasp.tasks import compiled_shape
 from interp.runs.recipe import AdamW, Recipe, Schedule
 from interp.runs.run import Run
 from paper.chain_of_thought.averages import mean_and_sd
-from paper.command import run_watched
+from paper.command import Watched, run_watched
 from paper.figures import write_static
 from paper.group_patching import group_figure, group_page, patched_along_training
 from paper.tables import Table, markdown, write_files
@@ -75,7 +75,7 @@ def palindrome() -> Recipe:
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Watched):
     """Train small networks, intervene in them, and tabulate what that does."""
 
     to: Path = Path("runs")
@@ -84,8 +84,6 @@ class Options:
     """Folder for the tables."""
     seeds: str = "0..3"
     """Seeds, such as 0..3 or 1,5,7."""
-    quiet: bool = False
-    """Show no progress."""
 
 
 def beside_made(runs: Sequence[Run], made: ModelConfig) -> tuple[pd.DataFrame, pd.DataFrame]:

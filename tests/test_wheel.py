@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from paper.front import front_figure
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = "tasks, interp, training, analysis, paper"
 
@@ -56,4 +58,6 @@ def test_the_wheel_works_outside_of_the_checkout(installed: Path, tmp_path: Path
     told = run(installed, tmp_path, "interp", "demo", "--fast", "--quiet", "--to", "demo")
     assert told.split()[-1] == "demo/report.html"
     assert (tmp_path / "demo" / "report.html").stat().st_size > 100_000
+    curves = [curve.name for curve in front_figure(tmp_path / "demo" / "runs").data]
+    assert {"train", "test", "excluded", "L0H0:EoI", "L1H0:x_t"} <= set(curves)
     assert list((tmp_path / "cache" / "interp").rglob("*.safetensors"))

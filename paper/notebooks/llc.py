@@ -64,7 +64,7 @@ volumes = figure("Volume where the loss is below ε", "ε", "share of the square
 for name, loss in losses.items():
     share = np.searchsorted(np.sort(loss), epsilon) / len(loss)
     volumes.add_scatter(x=epsilon, y=share, name=name)
-volumes.update_xaxes(type="log").update_yaxes(type="log")
+volumes.update_xaxes(type="log", dtick=1).update_yaxes(type="log", dtick=1)
 
 # %% [markdown]
 # ## How it is estimated

@@ -10,7 +10,7 @@ from analysis.circuits import METHODS, setting
 from interp.models.graph import Edge
 from paper.circuit_rows import why_missed
 from paper.circuits import Options, known
-from paper.command import run_module
+from paper.command import run_watched
 from tasks.iteration import Parity
 from tasks.sequences import Histogram, Peak
 
@@ -30,7 +30,7 @@ def written(tmp_path_factory):
         changed.setattr(paper.circuit_rows, "N_DRAWS", 10)
         changed.setattr(paper.circuit_rows, "N_CURVES", 2)
         given = ["--pairs", "6", "--out", str(folder), "--quiet"]
-        assert run_module(Options, "paper.circuits", paper.circuits._work, given) == 0
+        assert run_watched(Options, "paper.circuits", paper.circuits.benchmark, given) == 0
     return folder
 
 
@@ -66,7 +66,7 @@ def test_circuits_of_the_highest_scores_and_the_true_one_are_run(written):
 
 
 def test_an_unknown_circuit_is_named(capsys):
-    assert run_module(Options, "paper.circuits", paper.circuits._work, ["pariti"]) == 2
+    assert run_watched(Options, "paper.circuits", paper.circuits.benchmark, ["pariti"]) == 2
     assert "did you mean 'parity'?" in capsys.readouterr().err
 
 

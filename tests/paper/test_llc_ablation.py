@@ -12,7 +12,7 @@ import paper.llc_compiled
 from analysis.llc import LLCConfig, curvature
 from interp.models.config import CompiledConfig, TransformerConfig
 from interp.runs.recipe import Schedule
-from paper.command import run_module
+from paper.command import run_watched
 from paper.llc_ablation import (
     COMPILED,
     EXAMPLES,
@@ -153,7 +153,7 @@ def test_a_table_a_page_and_a_picture(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "HOW", ("zero",))
     monkeypatch.setattr(module, "DESCENT", 2)
     flags = ["--to", str(tmp_path), "--out", str(tmp_path), "--seeds", "0..1", "--quiet"]
-    assert run_module(Options, "paper.llc_ablation", module._work, flags) == 0
+    assert run_watched(Options, "paper.llc_ablation", module.write_tables, flags) == 0
     table = pd.read_csv(tmp_path / "llc_ablation.csv")
     assert table["network"].tolist() == [TRAINED] * 2 + [COMPILED]
     difference = table["before"] - table["after"]

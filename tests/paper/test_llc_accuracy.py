@@ -13,7 +13,7 @@ import torch
 import paper.llc_accuracy
 from analysis.llc.config import LLCConfig
 from analysis.llc.known import DeepLinear, NormalCrossing, Regular, RegularData
-from paper.command import run_module
+from paper.command import run_watched
 from paper.llc_accuracy import Options, row
 from paper.llc_cases import CASES, Reference, Setting, reference
 from paper.llc_devinterp import Model
@@ -35,7 +35,7 @@ SMALL = Setting("regular", Regular((1.0, 2.0)), CONFIG, beside=True)
 def run(tmp_path: Path, monkeypatch, *flags: str) -> int:
     monkeypatch.setattr(paper.llc_accuracy, "CASES", {"regular": (SMALL,)})
     given = ["--out", str(tmp_path), "--repetitions", "5", "--quiet", *flags]
-    return run_module(Options, "paper.llc_accuracy", paper.llc_accuracy._work, given)
+    return run_watched(Options, "paper.llc_accuracy", paper.llc_accuracy.accuracy, given)
 
 
 def test_the_table(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from analysis.llc import curvature
 from analysis.llc.known import Regular
 from analysis.llc.restriction import Restriction
 from interp.rasp import compile_task
-from paper.command import run_module
+from paper.command import run_watched
 from paper.llc_compiled import CONFIG, SAFE, Network, Options, networks, step_size
 from paper.llc_compiled_page import correlations, page
 
@@ -51,7 +51,7 @@ def drawn(monkeypatch):
 
 def run(folder, *programs: str) -> pd.DataFrame:
     flags = [*programs, "--out", str(folder), "--quiet"]
-    assert run_module(Options, "paper.llc_compiled", module._work, flags) == 0
+    assert run_watched(Options, "paper.llc_compiled", module.write_tables, flags) == 0
     return module._table(module._kept(folder / "llc_compiled.csv"))
 
 

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from analysis.llc import Check, LLCEstimate
-from paper.llc_gates import CASES, Options, _work, row
+from paper.command import run_watched
+from paper.llc_gates import CASES, Options, row, write_tables
 
 
 def estimate(value: float, *failed: str) -> LLCEstimate:
@@ -32,7 +33,8 @@ def test_a_row_tells_right_from_wrong_and_passed_from_failed():
 def test_the_command_writes_the_tables(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     names = ("step diverges", "localization too strong")
-    assert _work(Options(names, out=tmp_path, seeds=2, quiet=True)) == 0
+    flags = ["--cases", *names, "--out", str(tmp_path), "--seeds", "2", "--quiet"]
+    assert run_watched(Options, "paper.llc_gates", write_tables, flags) == 0
     table = pd.read_csv(tmp_path / "llc_gates.csv")
     assert table["case"].tolist() == list(names)
     assert table["failed"].tolist() == [1.0, 1.0]
@@ -42,12 +44,12 @@ def test_the_command_writes_the_tables(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("flags", "message"),
     [
-        (Options(("sadle",)), "there is no case 'sadle'.*did you mean 'saddle'"),
-        (Options(seeds=0), "--seeds is 0"),
+        (["--cases", "sadle"], "there is no case 'sadle'"),
+        (["--seeds", "0"], "--seeds is 0"),
     ],
 )
-def test_wrong_requests(options: Options, message: str):
-    with pytest.raises(ValueError, match=message):
-        _work(options)
+def test_wrong_requests(flags: list[str], message: str, capsys):
+    assert run_watched(Options, "paper.llc_gates", write_tables, flags) == 2
+    assert message in capsys.readouterr().err

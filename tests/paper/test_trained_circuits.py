@@ -8,7 +8,7 @@ import pytest
 import paper.group_patching
 import paper.trained_circuits as module
 from interp.runs.recipe import Schedule
-from paper.command import run_module
+from paper.command import run_watched
 from paper.trained_circuits import GROUP, ITERATION, Options
 from tasks.composition import GroupComposition
 from tasks.iteration import Polynomial
@@ -39,7 +39,7 @@ def drawn(monkeypatch):
 
 def test_trained_networks_stand_beside_those_that_are_made(quick, drawn, tmp_path):
     flags = ["--to", str(tmp_path / "runs"), "--out", str(tmp_path), "--seeds", "0..1", "--quiet"]
-    assert run_module(Options, "paper.trained_circuits", module._work, flags) == 0
+    assert run_watched(Options, "paper.trained_circuits", module.write_tables, flags) == 0
     group = pd.read_csv(tmp_path / "group_patching.csv")
     assert len(group) == 2 * 3 * 2 * 6  # seeds, steps, operands, sites
     before = group.query("site == 'position a' and variable == 'first'")["effect"]
