@@ -32,6 +32,7 @@ def test_what_is_chosen_passes_and_is_right(known, expected: float):
     assert coarse > fine - 3 * at_choice["standard_error"].iloc[0]
 
 
+@pytest.mark.slow
 def test_minibatches_need_smaller_steps():
     task = GroupComposition("C7")
     landscape = network(task)

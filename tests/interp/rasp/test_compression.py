@@ -32,6 +32,7 @@ def test_principal_directions_are_orthonormal_and_hold_the_activations(compiled,
     assert narrow.model.cfg.d_model == 2
 
 
+@pytest.mark.slow
 def test_learning_keeps_the_program_where_pca_loses_it(compiled, sequences) -> None:
     size = compiled.model.cfg.d_model // 2
     table = compression_curve(compiled, [size], sequences, sequences, method="pca")

@@ -115,11 +115,7 @@ def selectors(draw: st.DrawFn, depth: int) -> Selector:
     return one()
 
 
-# The run-time checks of annotations look at random items of a tuple while programs are drawn.
-@pytest.mark.filterwarnings("ignore:Do not use the `random` module")
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-@given(program=sops(3), causal=st.booleans())
-def test_compiled_equals_interpreted(program: SOp, causal: bool) -> None:
+def assert_compiled_equals_interpreted(program: SOp, causal: bool) -> None:
     try:
         evaluate(program, EVERYTHING, causal=causal)
     except RaspError as error:
@@ -138,3 +134,22 @@ def test_compiled_equals_interpreted(program: SOp, causal: bool) -> None:
     found = check(compiled, EVERYTHING)
     assert not found.n_wrong, found
     assert found.leakage < 1e-4, found
+
+
+# The run-time checks of annotations look at random items of a tuple while programs are drawn.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")
+WITHOUT_HURRY = settings(deadline=None, suppress_health_check=list(HealthCheck))
+PROGRAMS = given(program=sops(3), causal=st.booleans())
+
+
+@settings(WITHOUT_HURRY, max_examples=100)
+@PROGRAMS
+def test_compiled_equals_interpreted(program: SOp, causal: bool) -> None:
+    assert_compiled_equals_interpreted(program, causal)
+
+
+@pytest.mark.slow
+@settings(WITHOUT_HURRY, max_examples=500)
+@PROGRAMS
+def test_compiled_equals_interpreted_many_times(program: SOp, causal: bool) -> None:
+    assert_compiled_equals_interpreted(program, causal)

@@ -109,9 +109,8 @@ def test_compile_writes_a_run_that_can_be_evaluated_and_reported(tmp_path, capsy
 def test_compile_a_program_of_ones_own(own_module, tmp_path, capsys) -> None:
     for name in ("same_before", "as_function"):
         folder = tmp_path / name
-        assert (
-            main(["compile", f"{own_module}:{name}", "--vocab", "a..c", "--to", str(folder)]) == 0
-        )
+        flags = ["--vocab", "a..c", "--max-length", "5", "--to", str(folder)]
+        assert main(["compile", f"{own_module}:{name}", *flags]) == 0
         assert "selector_width" in capsys.readouterr().out
     assert main(["evaluate", str(folder), "--quiet", "--allow-module", own_module]) == 0
     assert named_task(f"{own_module}:same_before").answers("aba") == [0, 0, 1]
