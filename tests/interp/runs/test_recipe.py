@@ -93,6 +93,16 @@ def test_a_wrong_recipe_is_refused_with_what_is_wrong(path, value, message):
         recipe_from_json(changed(path, value))
 
 
+@pytest.mark.parametrize("path", ["fine_tuning", "schedule.batch_size", "model.bias"])
+def test_an_older_recipe_lacks_fields_that_have_defaults(path):
+    recipe = Recipe(RECIPE.task, MLPConfig())
+    data = json.loads(recipe.to_json())
+    *parents, last = path.split(".")
+    holder = data[parents[0]] if parents else data
+    del holder[last]
+    assert recipe_from_json(json.dumps(data)) == recipe
+
+
 def test_damaged_json_is_refused():
     with pytest.raises(RecipeError, match="not JSON"):
         recipe_from_json(RECIPE.to_json()[:-20])
