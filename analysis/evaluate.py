@@ -216,7 +216,7 @@ class Bench:
 
 
 def _missing(run: Run, sets: Sequence[MetricSet], records: Records, final: bool) -> list[Work]:
-    """The final step first: what is looked at first is there first."""
+    """What is to be done, the final step first: what is looked at first is there first."""
     return [
         Work(step, missing)
         for step in ([run.final_step] if final else run.steps[::-1])

@@ -58,6 +58,7 @@ def test_the_tutorial_works(tmp_path, monkeypatch, capsys):
     assert set(edges["edge"]) <= set(in_the_page) and set(edges["truth"]) == {"variable"}
 
 
+@pytest.mark.slow
 def test_the_guide_to_tasks_works(tmp_path, monkeypatch):
     carry_out("howto/task.md", tmp_path, monkeypatch)
     first_seen, sums = (run.recipe.task for run in find_runs(tmp_path / "mine"))
@@ -65,12 +66,14 @@ def test_the_guide_to_tasks_works(tmp_path, monkeypatch):
     assert len(sums.examples("train")) == 100 and sums.base == 5
 
 
+@pytest.mark.slow
 def test_the_guide_to_metrics_works(tmp_path, monkeypatch, capsys):
     carry_out("howto/metric.md", tmp_path, monkeypatch)
     summary = Run(tmp_path / "metrics_runs" / "C7_mlp_seed0").summary()
     assert 0 <= summary["neurons/dead"] <= 1 and "neurons/firing[neuron:15]" in summary
 
 
+@pytest.mark.slow
 def test_the_guide_to_positions_works(tmp_path, monkeypatch):
     carry_out("howto/positions.md", tmp_path, monkeypatch)
     binary, near = (run.model() for run in find_runs(tmp_path / "positions_runs"))
@@ -85,11 +88,13 @@ def test_the_guide_to_positions_works(tmp_path, monkeypatch):
     assert (plain.eval()(tokens) - near(tokens)).abs().max() > 1e-3
 
 
+@pytest.mark.slow
 def test_the_guide_to_published_checkpoints_works(tmp_path, monkeypatch, capsys):
     carry_out("howto/published.md", tmp_path, monkeypatch)
     assert "torch.Size([120, 256]) 120" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_guide_to_clusters_works(tmp_path, monkeypatch, capsys):
     carry_out("howto/cluster.md", tmp_path, monkeypatch)
     assert len(list(find_runs(tmp_path / "sweep_runs"))) == 16
@@ -147,6 +152,7 @@ def test_the_courses_of_iteration_heads_are_those_of_the_table():
     assert len(rows) == 5 and all(row in table for row in rows)
 
 
+@pytest.mark.slow
 def test_the_guide_to_chain_of_thought_works(capsys):
     execute("chain_of_thought.md")
     printed = capsys.readouterr().out
@@ -155,6 +161,7 @@ def test_the_guide_to_chain_of_thought_works(capsys):
     assert "swap_through_last_mlp" in printed
 
 
+@pytest.mark.slow
 def test_the_guide_to_causal_analysis_works(capsys):
     execute("causal.md")
     printed = capsys.readouterr().out
@@ -164,6 +171,7 @@ def test_the_guide_to_causal_analysis_works(capsys):
     assert "'auroc': 1.0" in printed
 
 
+@pytest.mark.slow
 def test_the_guide_to_local_learning_coefficients_works(capsys):
     page = (DOCS / "llc.md").read_text()
     (example,) = blocks("python", page)
@@ -173,6 +181,7 @@ def test_the_guide_to_local_learning_coefficients_works(capsys):
     assert shift.removeprefix("-") == "0.000 ()"
 
 
+@pytest.mark.slow
 def test_the_guide_to_rasp_works(capsys):
     execute("rasp.md")
     printed = capsys.readouterr().out

@@ -224,6 +224,7 @@ def test_values_have_no_divergence_so_their_default_is_the_task(tmp_path):
     assert isinstance(run.recipe.task, Fraction) and coefficient_of(run).name == "body"
 
 
+@pytest.mark.slow
 def test_calibration_prints_what_to_type(group, capsys):
     ask = ["llc", "calibrate", str(group.path), "--budget", "400", "--chains", "2", "--quiet"]
     assert main([*ask, "--restrict", "embed", "--dtype", "float32"]) == 0

@@ -117,6 +117,7 @@ def outcome(tmp_path_factory):
     return out, [path.name for path in drawn]
 
 
+@pytest.mark.slow
 def test_every_experiment_has_its_files(outcome):
     out, drawn = outcome
     for kind in EXPERIMENTS:
@@ -132,6 +133,7 @@ def test_every_experiment_has_its_files(outcome):
     assert len(set(drawn)) == len(drawn)
 
 
+@pytest.mark.slow
 def test_the_page_has_the_means_and_deviations_of_the_csv(outcome):
     out, _ = outcome
     text = (out / "ablations-small.md").read_text()
@@ -141,6 +143,7 @@ def test_the_page_has_the_means_and_deviations_of_the_csv(outcome):
         assert f"| 2 | {(first + second) / 2:.3f}{deviation} |" in text
 
 
+@pytest.mark.slow
 def test_started_again_it_trains_nothing_and_says_the_same(outcome, tiny):
     out, _ = outcome
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
@@ -154,6 +157,7 @@ def test_started_again_it_trains_nothing_and_says_the_same(outcome, tiny):
     ]
 
 
+@pytest.mark.slow
 def test_the_recipes_are_those_that_are_trained(outcome, tiny, capsys):
     out, _ = outcome
     assert run(out, "--small", "--seeds", "0..1", "--recipes") == 0
@@ -163,6 +167,7 @@ def test_the_recipes_are_those_that_are_trained(outcome, tiny, capsys):
     assert len(lines) == len(trained)
 
 
+@pytest.mark.slow
 def test_epochs_are_counted_from_the_steps_and_go_on_where_tuning_began(outcome):
     out, _ = outcome
     final = pd.read_csv(out / "published-small.csv").set_index(["experiment", "seed"])
@@ -313,6 +318,7 @@ def test_an_encoding_generalises_in_all_seeds_or_some_or_none():
     assert list(table["generalises"]) == ["yes", "1 of 2", "no"]
 
 
+@pytest.mark.slow
 def test_the_matrix_has_scratch_first_and_nothing_from_a_problem_to_itself(outcome):
     out, _ = outcome
     rows = pd.read_csv(out / "transfer-small.csv")

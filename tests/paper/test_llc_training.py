@@ -55,6 +55,7 @@ def test_other_settings_beside(tmp_path, monkeypatch):
     assert "LLC, settings of earlier work" in page
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_what_is_there_is_not_estimated_again_unless_the_settings_change(tmp_path, monkeypatch):
     first = run(tmp_path)

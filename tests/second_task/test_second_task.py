@@ -39,6 +39,7 @@ def test_a_task_of_ones_own_trains_resumes_evaluates_and_reports(tmp_path, capsy
     assert "larger_last" in text and "attention/separator" in text
 
 
+@pytest.mark.slow
 def test_an_unnamed_module_is_not_imported_from_a_recipe(tmp_path):
     to = ["--to", str(tmp_path), "--steps", "2"]
     assert main([*TRAIN, *to]) == 0

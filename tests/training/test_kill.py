@@ -104,11 +104,7 @@ def kill_and_resume(begun: list[Run], expected: list[Run], kills: int, seed: int
     assert_same(begun, expected)
 
 
-def test_kill_9_and_resume(begun: list[Run], uninterrupted: list[Run]) -> None:
-    kill_and_resume(begun, uninterrupted, kills=1, seed=0)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 6))
-def test_kill_9_again_and_again(begun: list[Run], uninterrupted: list[Run], seed: int) -> None:
+def test_kill_9_and_resume(begun: list[Run], uninterrupted: list[Run], seed: int) -> None:
     kill_and_resume(begun, uninterrupted, kills=3, seed=seed)

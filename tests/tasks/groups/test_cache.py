@@ -171,6 +171,7 @@ for name in ("A4", "Q8", "C2xS3", "S4"):
 """
 
 
+@pytest.mark.slow
 def test_several_processes_fill_it_at_once(cache_dir):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "error", "-c", FILL]
