@@ -1,6 +1,7 @@
 """A run in words and numbers: what was trained, what was found."""
 
 import dataclasses
+import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -125,7 +126,7 @@ def describe_task(recipe: Recipe) -> str:
     """What the network is to do, and with how much of the data."""
     task = recipe.task
     if not isinstance(task, GroupComposition):
-        return f"the task {task.name} ({_fields(task)})"
+        return f"{task.name}: {_in_short(task)}"
     order = task.finite_group.order
     trained = int(task.train_fraction * order**2)
     return (
@@ -175,7 +176,7 @@ def describe_model(recipe: Recipe) -> str:
             gap = "" if hardness is None else f", attention scores {hardness:g} apart"
             return f"a transformer compiled from the RASP program that solves the task{gap}"
         case model:
-            return f"{type(model).__name__} ({_fields(model)})"
+            return f"{type(model).__name__} {_fields(model)}".rstrip()
 
 
 def describe_training(recipe: Recipe) -> str:
@@ -195,9 +196,18 @@ def describe_training(recipe: Recipe) -> str:
     )
 
 
-def _fields(value: Any) -> str:
-    return ", ".join(
-        f"{f.name} = {getattr(value, f.name)}"
-        for f in dataclasses.fields(value)
-        if f.name != "split_seed"
-    )
+def _in_short(task: Any) -> str:
+    """The first sentence of a task's docstring, and the fields that are not as they come."""
+    about = " ".join((inspect.getdoc(type(task)) or "").split()).partition(". ")[0].rstrip(".")
+    if about.startswith(f"{type(task).__name__}("):  # what a dataclass says that has none
+        about = ""
+    changed = [f for f in dataclasses.fields(task) if getattr(task, f.name) != f.default]
+    fields = _fields(task, changed)
+    return " ".join(part for part in (about[:1].lower() + about[1:], fields) if part)
+
+
+def _fields(value: Any, of: Iterable[dataclasses.Field[Any]] | None = None) -> str:
+    """In brackets; nothing where there are none."""
+    shown = [f for f in (dataclasses.fields(value) if of is None else of) if f.name != "split_seed"]
+    listed = ", ".join(f"{f.name} = {getattr(value, f.name)}" for f in shown)
+    return f"({listed})" if listed else ""

@@ -139,7 +139,7 @@ def test_an_interrupted_run(tmp_path):
 
 
 def test_a_task_that_has_nothing_to_do_with_groups(tmp_path):
-    recipe = Recipe(task=Echo(), model=TransformerConfig(), schedule=Schedule(steps=STEPS))
+    recipe = Recipe(task=Echo(size=2), model=TransformerConfig(), schedule=Schedule(steps=STEPS))
     run = Run.create(tmp_path / "echo", recipe)
     rows = [(STEPS, "loss/test", "", 0.25), (STEPS, "mine/attention", "L0H1", 0.75)]
     rows += [(STEPS, "mine/<score>", "", 2.5), (STEPS, "accuracy/test", "", 0.5)]
@@ -147,7 +147,7 @@ def test_a_task_that_has_nothing_to_do_with_groups(tmp_path):
     own = {"mine/attention[L0H1]": 0.75, "mine/<score>": 2.5}
     run.write_json("summary.json", {"step": STEPS, "loss/test": 0.25, "accuracy/test": 0.5} | own)
     page = report(tmp_path, run)
-    assert "the task echo (size = 3)" in page and "2.50e-01" in page
+    assert "echo: say the token (size = 2)" in page and "2.50e-01" in page
     assert "<th>mine/&lt;score&gt;</th>" in page and "<td>0.75</td>" in page
     assert "It does not reach a test accuracy of 99%" in page and "irrep" not in page.lower()
     assert {"s1-r1-loss", "s1-r1-mine_attention_by_component"} <= figure_names(page)
