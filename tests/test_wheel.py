@@ -35,7 +35,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(environment: Path, folder: Path, *command: str) -> str:
-    outside = {key: value for key, value in os.environ.items() if key != "INTERP_CACHE_DIR"}
+    inside = ("INTERP_CACHE_DIR", "PYTHONPATH")
+    outside = {key: value for key, value in os.environ.items() if key not in inside}
     outside |= {"XDG_CACHE_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [str(environment / "bin" / command[0]), *command[1:]],

@@ -105,6 +105,6 @@ def kill_and_resume(begun: list[Run], expected: list[Run], kills: int, seed: int
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(1, 6))
+@pytest.mark.parametrize("seed", range(2))
 def test_kill_9_and_resume(begun: list[Run], uninterrupted: list[Run], seed: int) -> None:
     kill_and_resume(begun, uninterrupted, kills=3, seed=seed)

@@ -149,7 +149,7 @@ def test_compiled_equals_interpreted(program: SOp, causal: bool) -> None:
 
 
 @pytest.mark.slow
-@settings(WITHOUT_HURRY, max_examples=500)
+@settings(WITHOUT_HURRY, max_examples=300)
 @PROGRAMS
 def test_compiled_equals_interpreted_many_times(program: SOp, causal: bool) -> None:
     assert_compiled_equals_interpreted(program, causal)
