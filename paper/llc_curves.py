@@ -17,7 +17,7 @@ PANELS = {
     ),
     "local learning coefficient": (
         "estimate",
-        {"estimate": "at the first localization", "stronger": "at a stronger one"},
+        {"estimate": "local learning coefficient", "stronger": "at a stronger localization"},
     ),
     "by the settings of earlier work": ("estimate", {"published": "one chain"}),
     "simpler measures": (
@@ -28,7 +28,8 @@ PANELS = {
         },
     ),
 }
-"""By the titles of the panels: the vertical axis; columns, and what they are called."""
+"""By the titles of the panels: the vertical axis; columns, of which a table may lack some, and what
+they are called."""
 
 
 def training_figure(table: pd.DataFrame, title: str) -> go.Figure:
@@ -37,9 +38,10 @@ def training_figure(table: pd.DataFrame, title: str) -> go.Figure:
     Sampled numbers are points too, one for each seed, hollow where a check fails.
     """
     table = table.loc[table["step"] > 0]  # which has no place on a logarithmic axis
-    drawn = panels(list(PANELS), 2, title, 300, horizontal_spacing=0.14, vertical_spacing=0.16)
+    shown = {name: panel for name, panel in PANELS.items() if not panel[1].keys().isdisjoint(table)}
+    drawn = panels(list(shown), 2, title, 300, horizontal_spacing=0.14, vertical_spacing=0.16)
     colors = iter((*COLORS, INK, MUTED))
-    for i, (name, (axis, curves)) in enumerate(PANELS.items()):
+    for i, (name, (axis, curves)) in enumerate(shown.items()):
         where = place(i, 2)
         drawn.update_yaxes(title_text=axis, **where)
         for column, label in curves.items():
