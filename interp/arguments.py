@@ -64,7 +64,9 @@ def run_command(work: Callable[[], int]) -> int:
     """
     warnings.showwarning = lambda message, *_, **__: complain(message)
     try:
-        return work()
+        status = work()
+        sys.stdout.flush()
+        return status
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED

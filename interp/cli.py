@@ -51,8 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, 1 the work failed, 2 the request was wrong."""
     name, *rest = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
     if name in ("-h", "--help"):
-        print(_help())
-        return 0
+        return run_command(_print_help)
     # A job scheduler's stop is an orderly one: what was done until then is written.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     return run_command(lambda: _command(name)(rest))
@@ -64,19 +63,13 @@ def _command(name: str) -> Callable[[list[str]], int]:
     return COMMANDS[name]
 
 
-def _help() -> str:
-    lines = [f"  {name:<12}{_first_line(command)}" for name, command in COMMANDS.items()]
-    return "\n".join(
-        [
-            "interp: mechanistic interpretability of small networks on algorithmic tasks",
-            "",
-            "usage: interp COMMAND [OPTIONS]",
-            "",
-            *lines,
-            "",
-            "`interp COMMAND --help` tells a command's options.",
-        ]
-    )
+def _print_help() -> int:
+    print("interp: mechanistic interpretability of small networks on algorithmic tasks\n")
+    print("usage: interp COMMAND [OPTIONS]\n")
+    for name, command in COMMANDS.items():
+        print(f"  {name:<12}{_first_line(command)}")
+    print("\n`interp COMMAND --help` tells a command's options.")
+    return 0
 
 
 def _first_line(command: Callable[..., object]) -> str:

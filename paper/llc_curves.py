@@ -54,7 +54,7 @@ def training_figure(table: pd.DataFrame, title: str) -> go.Figure:
             add_band(drawn, points, label, color, where, in_legend=True, is_log=is_log)
             if f"{column}_failures" in table:
                 _add_points(drawn, table, column, color, where)
-    drawn.update_yaxes(type="log", exponentformat="power", row=1, col=1)
+    drawn.update_yaxes(type="log", dtick=1, exponentformat="power", row=1, col=1)
     drawn.update_xaxes(title_text="training step", **log_axis(table["step"].to_numpy()))
     return drawn.update_layout(font={"color": INK})
 

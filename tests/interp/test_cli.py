@@ -1,6 +1,7 @@
 """The commands as a user meets them, with right requests and wrong ones."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -211,6 +212,16 @@ def test_one_bad_run_of_several_does_not_stop_the_others(tmp_path, capsys):
     assert str(bad) in capsys.readouterr().err
     assert Run(good).summary()["step"] == 20 and Run(bad).summary() == {}
     assert main(["report", str(tmp_path), "--to", str(tmp_path)]) == 2
+
+
+@pytest.mark.parametrize("command", [["--help"], ["list", "tasks"]])
+def test_a_reader_that_has_seen_enough_is_no_error(command):
+    source, sink = os.pipe()
+    os.close(source)
+    words = [sys.executable, "-m", "interp.cli", *command]
+    done = subprocess.run(words, stdout=sink, stderr=subprocess.PIPE, text=True)
+    os.close(sink)
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("flags", [["--lr", "-1"], ["--d-mlp", "0"], ["--betas", "2", "0.9"]])
