@@ -85,7 +85,7 @@ def denormals_flushed() -> Iterator[None]:
     """On processors, numbers below 1e-38 are 0 in this thread.
 
     The probabilities that a network gives to wrong answers are often so small, and multiplying such
-    numbers takes a processor up to a hundred times as long as others.
+    numbers takes a processor many times as long as others.
     """
     before = float(torch.full((), 1e-38) / 10) == 0.0
     torch.set_flush_denormal(True)
