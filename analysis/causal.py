@@ -73,7 +73,7 @@ def write_patching(
     arrays = {hook: result.values for hook, result in found.items()}
     first = next(iter(found.values()))
     arrays |= {"clean": first.clean, "corrupted": first.corrupted}
-    about = f"{run.name}: {pairs.variable} differs"
+    about = f"{run.name}: {_in_what(pairs)}"
     figures = {
         hook: patching_figure(result, title=f"{hook}, {direction.removesuffix('e')}ing ({about})")
         for hook, result in found.items()
@@ -83,6 +83,10 @@ def write_patching(
     _write(folder, "patching", table.loc[:, [*places, *rest]], xr.Dataset(arrays), about, figures)
     if isinstance(model, TaskTransformer):
         write_text(folder / "attention.html", _attention_page(run, model, pairs))
+
+
+def _in_what(pairs: Pairs) -> str:
+    return f"pairs differ in {pairs.variable.replace('+', ', ')}"
 
 
 def _attention_page(run: Run, model: TaskTransformer, pairs: Pairs) -> str:
@@ -131,7 +135,7 @@ def write_circuit(
         named = {str(edge): kind for edge, kind in kinds.items()}
         table["truth"] = [named[edge] for edge in table["edge"]]
         _write_truth(folder / "truth.csv", scores, kinds)
-    about = f"{run.name}: {method}, {ablation}, {pairs.variable} differs"
+    about = f"{run.name}: {method} scores, {ablation} ablation, {_in_what(pairs)}"
     drawn = circuit_figure(scores, ranking[:n_drawn], title=about, kinds=kinds)
     figures = {"circuit": drawn, "curve": _curve_figure(on, method, curve, about)}
     values = xr.DataArray(

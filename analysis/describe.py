@@ -1,7 +1,6 @@
 """A run in words and numbers: what was trained, what was found."""
 
 import dataclasses
-import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from interp.models.config import (
     TransformerConfig,
 )
 from interp.runs.recipe import Recipe
+from interp.runs.registry import about
 from interp.runs.run import Run
 from tasks.composition import GroupComposition
 from tasks.groups import find_irrep
@@ -198,12 +198,10 @@ def describe_training(recipe: Recipe) -> str:
 
 def _in_short(task: Any) -> str:
     """The first sentence of a task's docstring, and the fields that are not as they come."""
-    about = " ".join((inspect.getdoc(type(task)) or "").split()).partition(". ")[0].rstrip(".")
-    if about.startswith(f"{type(task).__name__}("):  # what a dataclass says that has none
-        about = ""
+    sentence = about(type(task))
     changed = [f for f in dataclasses.fields(task) if getattr(task, f.name) != f.default]
     fields = _fields(task, changed)
-    return " ".join(part for part in (about[:1].lower() + about[1:], fields) if part)
+    return " ".join(part for part in (sentence[:1].lower() + sentence[1:], fields) if part)
 
 
 def _fields(value: Any, of: Iterable[dataclasses.Field[Any]] | None = None) -> str:

@@ -9,12 +9,18 @@ from jaxtyping import install_import_hook
 
 # The networks are tiny: a second thread waits more than it works. Before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ["INTERP_CACHE_DIR"] = tempfile.mkdtemp(prefix="interp-test-cache-")
+CACHE = tempfile.TemporaryDirectory(prefix="interp-test-cache-")
+os.environ["INTERP_CACHE_DIR"] = CACHE.name
 hook = install_import_hook(
     ["tasks", "interp", "training", "analysis", "paper"], "beartype.beartype"
 )
 
 REFERENCE = Path(__file__).parents[2] / "shared" / "reference"
+
+
+def pytest_unconfigure() -> None:
+    """Leave nothing behind."""
+    CACHE.cleanup()
 
 
 @pytest.fixture

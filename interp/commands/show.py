@@ -1,6 +1,5 @@
 """What there is: tasks, groups, models, presets and metrics; and what is known of a run."""
 
-import inspect
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,9 +41,9 @@ def list_(arguments: list[str]) -> int:
 
 
 def _tasks() -> dict[str, str]:
-    from interp.runs.registry import MODULAR_ADDITION, TASKS, class_of
+    from interp.runs.registry import MODULAR_ADDITION, TASKS, about, class_of
 
-    lines = {kind: _first_sentence(class_of(kind, TASKS)) for kind in TASKS}
+    lines = {kind: f"{about(class_of(kind, TASKS))}." for kind in TASKS}
     del lines["group_composition"], lines["program"]  # called by what they are about
     return {
         "GROUP": "Composition in a group, such as C113 or S5; see `interp list groups`.",
@@ -67,9 +66,9 @@ def _groups() -> dict[str, str]:
 
 
 def _models() -> dict[str, str]:
-    from interp.runs.registry import COMPILED_SHAPE, MODELS, class_of
+    from interp.runs.registry import COMPILED_SHAPE, MODELS, about, class_of
 
-    lines = {kind: _first_sentence(class_of(kind, MODELS)) for kind in MODELS}
+    lines = {kind: f"{about(class_of(kind, MODELS))}." for kind in MODELS}
     return {
         **lines,
         COMPILED_SHAPE: "A transformer of the compiled one's sizes, to be trained.",
@@ -103,10 +102,6 @@ _LISTS = {
     "presets": _presets,
     "metrics": _metrics,
 }
-
-
-def _first_sentence(kind: type) -> str:
-    return " ".join((inspect.getdoc(kind) or "").partition("\n\n")[0].split())
 
 
 @dataclass(frozen=True)

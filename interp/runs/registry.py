@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import inspect
 import os
 import sys
 from typing import Any, TypeVar
@@ -53,6 +54,12 @@ def kind_of(value: object, builtin: dict[str, str]) -> str:
     """The name under which the class of `value` is stored in a recipe."""
     reference = f"{type(value).__module__}:{type(value).__qualname__}"
     return next((kind for kind, place in builtin.items() if place == reference), reference)
+
+
+def about(kind: type) -> str:
+    """The first sentence of a class's docstring; nothing for a dataclass that was given none."""
+    sentence = " ".join((inspect.getdoc(kind) or "").split()).partition(". ")[0].rstrip(".")
+    return "" if sentence.startswith(f"{kind.__name__}(") else sentence
 
 
 def class_of(kind: str, builtin: dict[str, str]) -> type:
