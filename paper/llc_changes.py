@@ -82,8 +82,10 @@ def change_points(table: pd.DataFrame) -> pd.DataFrame:
 def leads(changes: pd.DataFrame) -> pd.DataFrame:
     """By how many factors of e of the steps each curve changes before the test loss does, and
     before its logarithm does: mean over seeds, and its 95% interval by a bootstrap of the seeds.
+
+    Seeds whose test loss is largest at the last checkpoint have no change, and are left out.
     """
-    rows = []
+    changes, rows = changes.dropna(subset="loss/test"), []
     for name, label in _in(changes, CURVES).items():
         for before in ("loss/test", "log loss/test"):
             lead = np.log(changes[before].to_numpy() / changes[name].to_numpy())
@@ -116,7 +118,8 @@ def foretelling(table: pd.DataFrame) -> pd.DataFrame:
 
 def changes_page(table: pd.DataFrame) -> str:
     """Markdown: when each curve changes, how long before the test loss, and what foretells it."""
-    changes = change_points(table)
+    found = change_points(table)
+    changes = found.dropna(subset="loss/test")
     printed = {"seed": changes["seed"]}
     for name, label in _in(changes, CURVES).items():
         printed[label] = changes[name].map("{:.0f}".format)
@@ -127,7 +130,7 @@ def changes_page(table: pd.DataFrame) -> str:
             printed[label] = [f"{at} ({low:.0f} to {high:.0f})" for at, low, high in bounds]
     parts = [
         "The step at which each curve changes most, after the largest test loss, with the interval "
-        "that the error of sampling leaves:\n",
+        f"that the error of sampling leaves{_left_out(found)}:\n",
         markdown(Table("changes", pd.DataFrame(printed))),
     ]
     if len(changes) >= FEWEST:
@@ -141,6 +144,14 @@ def changes_page(table: pd.DataFrame) -> str:
             _printed(foretelling(table).assign(of="correlation"), "correlation", "of"),
         ]
     return "\n".join(parts)
+
+
+def _left_out(changes: pd.DataFrame) -> str:
+    seeds = changes.loc[changes["loss/test"].isna(), "seed"]
+    if seeds.empty:
+        return ""
+    named = ", ".join(map(str, seeds))
+    return f" (but for seeds whose test loss is largest at the last checkpoint: {named})"
 
 
 def _in(table: pd.DataFrame, labels: dict[str, str]) -> dict[str, str]:

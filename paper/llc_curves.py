@@ -56,6 +56,8 @@ def training_figure(table: pd.DataFrame, title: str) -> go.Figure:
                 _add_points(drawn, table, column, color, where)
     drawn.update_yaxes(type="log", dtick=1, exponentformat="power", row=1, col=1)
     drawn.update_xaxes(title_text="training step", **log_axis(table["step"].to_numpy()))
+    if len(shown) % 2:  # the legend goes where a panel is missing
+        drawn.update_layout(legend={"x": 0.57, "y": 0.42, "yanchor": "top"})
     return drawn.update_layout(font={"color": INK})
 
 

@@ -78,3 +78,14 @@ def test_what_foretells_has_a_correlation_over_seeds():
 def test_few_seeds_have_no_correlations():
     assert "foretell" not in changes_page(table(4))
     assert "foretell" in changes_page(table(6))
+
+
+def test_a_test_loss_that_never_falls_has_no_change():
+    some = table(7)
+    some.loc[some["seed"] == 3, "loss/test"] = [0.1, 0.2, 0.3, 0.4, 9.5]
+    others = leads(change_points(some[some["seed"] != 3]))
+    pd.testing.assert_frame_equal(leads(change_points(some)), others)
+    text = changes_page(some)
+    assert "largest at the last checkpoint: 3)" in text and "| 3 |" not in text
+    assert "nan" not in text.split("foretell")[0]
+    assert "last checkpoint" not in changes_page(table(7))
