@@ -9,10 +9,12 @@ rest of the network, before that and at the optimum to which the rest then desce
 - `llc_ablation.svg`: the same as a picture.
 """
 
+import dataclasses
 import sys
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, replace
+from math import ceil, nan
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.nn import Module, Parameter
+from torch.nn import Module
 from torch.nn.functional import one_hot
 
 from analysis.llc import LLCConfig, LLCEstimate, ModuleLandscape, NetworkLandscape, llc_estimates
@@ -34,6 +36,7 @@ from interp.models.config import CompiledConfig, TransformerConfig
 from interp.models.graph import head_name, mlp_name
 from interp.progress import Show
 from interp.runs.recipe import AdamW, Recipe, Schedule
+from interp.runs.run import Run
 from paper.command import Watched, run_watched
 from paper.figures import write_static
 from paper.llc_ablation_page import ablation_figure, page
@@ -48,25 +51,30 @@ EXAMPLES = TASK.examples("train")
 RIGHT = 0.9
 """The probability of the task's answer in the labels of trained networks: certain ones have no
 optimum, and at 100% accuracy no curvature."""
-RECIPE = Recipe(
+TRAINED_RECIPE = Recipe(
     TASK,
     TransformerConfig(n_heads=2, d_model=12, d_head=6, d_mlp=24, attention_dir=TASK.attention),
     AdamW(lr=1e-2, weight_decay=1.0),
     Schedule(steps=1000, checkpoints=1),
 )
+COMPILED_RECIPE = Recipe(TASK, CompiledConfig(), schedule=Schedule(steps=0))
 TRAINED, COMPILED = "trained", "compiled"
 CONFIGS = {
-    TRAINED: LLCConfig(nbeta=3e3, localization=60.0, chains=8, draws=500, thin=2),
-    COMPILED: LLCConfig(nbeta=3e5, localization=3e3, chains=8, draws=400, thin=2),
+    TRAINED: LLCConfig(nbeta=3e4, localization=100.0, chains=8, draws=600),
+    COMPILED: LLCConfig(nbeta=3e5, localization=3e3, chains=8, draws=400),
 }
 """nbeta is not n / log n: the labels are exact, and at that nothing is left of the network."""
 HOW = ("zero", "mean", "resample")
-DESCENT, RATE = 1500, 1e-2
+DESCENT, RATE = 3000, 1e-2
 """Steps of Adam, of a rate that falls to 0, by which the rest finds its optimum."""
 NOTHING = 1e-9
 """A loss below it is that of an optimum."""
-MOST_BURN_IN = 1000
-"""Steps, which then fail the check of diffusion where more are needed."""
+MOST_BURN_IN = 3700
+"""Steps; where the rest of a network is so stiff that it needs more, it is left out."""
+DRAWN = 5
+"""Steps after burn-in, over those of burn-in: 25 relaxation times."""
+KEPT = "llc/ablation.json"
+"""What was found of a run, in its folder."""
 HEAD = f"""# Local learning coefficients before and after ablation
 
 Means over the networks whose numbers before and after pass all checks, of those that were made;
@@ -77,6 +85,8 @@ answers, right with probability {RIGHT}; of the compiled one what it says intact
 intact network's, the ablated one's at the same parameters, and that at the optimum found in
 {DESCENT:,} steps of Adam, where the coefficient is estimated. Intervals are over networks; over
 chains, where one passes. The trained networks are intact at an optimum found in the same way.
+There is no number where the rest is so stiff that chains need more than {MOST_BURN_IN:,} steps to
+settle (too_stiff).
 
 ![Changes](llc_ablation.svg)
 
@@ -120,15 +130,17 @@ def components(model: Any) -> Iterator[Component]:
 class Ablated(Module):
     """A network in which a component's output is that of `source`, whatever the input.
 
-    Its input is tokens with the example's number behind them. `source` is a parameter, which no
-    restriction moves, so that networks whose sources differ can be points of one landscape.
+    Its input is tokens with the example's number behind them.
     """
+
+    source: Tensor
 
     def __init__(
         self, network: Any, component: Component, source: Float[Tensor, "example position *rest"]
     ) -> None:
         super().__init__()
-        self.source, self.network, self.component = Parameter(source), network, component
+        self.network, self.component = network, component
+        self.register_buffer("source", source)
 
     def forward(
         self, inputs: Int64[Tensor, "example position_and_number"]
@@ -147,8 +159,8 @@ class Ablated(Module):
 
 
 @dataclass(frozen=True, eq=False)
-class Networks:
-    """Networks of one shape, that are sampled together.
+class Network:
+    """A network in evaluation mode.
 
     Attributes:
         kind: trained or compiled.
@@ -158,58 +170,50 @@ class Networks:
     """
 
     kind: str
-    seeds: list[int]
-    models: list[Any]
+    model: Any
     moving: Int64[Tensor, "entry"]
     parts: dict[str, Int64[Tensor, "entry"]]
 
     @classmethod
-    def of(cls, kind: str, seeds: list[int], models: list[Any]) -> "Networks":
-        """In evaluation mode."""
-        landscape = NetworkLandscape(models[0].eval(), EXAMPLES)
+    def of(cls, kind: str, model: Any) -> "Network":
+        """With what may move of a network of this kind."""
+        landscape = NetworkLandscape(model.eval(), EXAMPLES)
         known = parts(landscape)
         moving = known["all"]
         if kind == COMPILED:
             moving = restriction_to("live@body", landscape).index
             assert moving is not None
-        return cls(kind, seeds, [model.eval() for model in models], moving, known)
+        return cls(kind, model, moving, known)
 
     @property
     def said(self) -> Float[Tensor, "example scored output"]:
         """The labels, as log-probabilities."""
         if self.kind == COMPILED:
             with torch.no_grad():
-                return self.models[0](EXAMPLES.tokens)[:, 1:].log_softmax(dim=-1)
+                return self.model(EXAMPLES.tokens)[:, 1:].log_softmax(dim=-1)
         n_outputs = len(TASK.outputs)
         right = one_hot(EXAMPLES.targets[:, 1:], n_outputs)
         return (right * RIGHT + (1 - right) * (1 - RIGHT) / (n_outputs - 1)).log()
 
     def intact(self) -> ModuleLandscape:
-        """The divergence of the networks' answers from the labels."""
-        points = [dict(model.named_parameters()) for model in self.models]
-        return ModuleLandscape(
-            self.models[0], EXAMPLES.tokens, self.said, divergence, points=points
-        )
+        """The divergence of the network's answers from the labels."""
+        return ModuleLandscape(self.model, EXAMPLES.tokens, self.said, divergence)
 
     def ablated(self, component: Component, how: str) -> ModuleLandscape:
-        """The same without a component; the first parameters are what replaces it."""
-        points, modules = [], []
-        for model in self.models:
-            _, kept = model.run_with_cache(EXAMPLES.tokens, names_filter=component.hook)
-            seen = {component.hook: kept[component.hook].detach()}
-            source = replacements(seen, is_token(model, EXAMPLES.tokens), how, 0)[component.hook]
-            modules.append(Ablated(model, component, source).eval())
-            points.append(dict(modules[-1].named_parameters()))
+        """The same without a component."""
+        _, kept = self.model.run_with_cache(EXAMPLES.tokens, names_filter=component.hook)
+        seen = {component.hook: kept[component.hook].detach()}
+        source = replacements(seen, is_token(self.model, EXAMPLES.tokens), how, 0)[component.hook]
         numbers = torch.arange(len(EXAMPLES))[:, None]
         inputs = torch.cat([EXAMPLES.tokens, numbers], dim=1)
-        return ModuleLandscape(modules[0], inputs, self.said, divergence, points=points)
+        ablated = Ablated(self.model, component, source).eval()
+        return ModuleLandscape(ablated, inputs, self.said, divergence)
 
-    def rest(self, component: Component | None, landscape: ModuleLandscape) -> Restriction:
+    def rest(self, component: Component | None) -> Restriction:
         """All that moves but a component's own parameters."""
         own = self.parts[component.part] if component else self.moving[:0]
         index = self.moving[~torch.isin(self.moving, own)]
-        n_first = sum(shape.numel() for n, shape in landscape.layout.items() if n == "source")
-        return Restriction(component.name if component else "all", index + n_first)
+        return Restriction(component.name if component else "all", index)
 
 
 def divergence(
@@ -221,11 +225,11 @@ def divergence(
 
 
 def descended(landscape: ModuleLandscape, restriction: Restriction) -> ModuleLandscape:
-    """The same loss about the optima that Adam finds from w* by moving what may move.
+    """The same loss about the optimum that Adam finds from w* by moving what may move.
 
     Where the loss is 0 there already, the same landscape.
     """
-    if max(mean_losses(landscape)) < NOTHING:
+    if mean_loss(landscape) < NOTHING:
         return landscape
     posterior = Posterior(landscape, restriction, landscape.centres.new_ones(1, 1, 1), 0.0)
     moves = posterior.start(1)
@@ -240,87 +244,114 @@ def descended(landscape: ModuleLandscape, restriction: Restriction) -> ModuleLan
     return found
 
 
-def estimated(kind: str, landscape: ModuleLandscape, restriction: Restriction) -> list[LLCEstimate]:
-    """By the settings for the kind of network, with a step that is safe for all of them."""
+@torch.no_grad()
+def mean_loss(landscape: ModuleLandscape) -> float:
+    """L(w*)."""
+    everything = torch.arange(landscape.n_examples)[None]
+    return float(landscape.losses(landscape.centres[:, None], everything).mean())
+
+
+def estimated(
+    kind: str, landscape: ModuleLandscape, restriction: Restriction
+) -> LLCEstimate | None:
+    """By the settings for the kind of network, with a step that is safe, and chains to match.
+
+    None where that takes too long.
+    """
     config = CONFIGS[kind]
     config = replace(config, step_size=step_size(landscape, restriction, config))
-    config = replace(config, burn_in=min(config.burn_in_steps, MOST_BURN_IN))
-    return llc_estimates(landscape, config, restriction)[0]
+    if config.burn_in_steps > MOST_BURN_IN:
+        return None
+    config = replace(config, thin=ceil(DRAWN * config.burn_in_steps / config.draws))
+    (estimate,), _ = llc_estimates(landscape, config, restriction)
+    return estimate
 
 
-def rows(networks: Networks, component: Component, intact: ModuleLandscape) -> list[dict[str, Any]]:
-    """Of each network and replacement, the coefficients and the losses.
+def rows(
+    network: Network, component: Component, intact: ModuleLandscape
+) -> Iterator[dict[str, Any]]:
+    """Of each replacement, the coefficients and the losses.
 
     `before` is the coefficient of the rest of the intact network, the component's own parameters
     held, which no input's answer depends on afterwards; `after` that of the rest when ablated.
     `change` is before less after, with an interval over chains, which are paired.
     """
-    before = estimated(networks.kind, intact, networks.rest(component, intact))
-    found = []
+    rest = network.rest(component)
+    before = estimated(network.kind, intact, rest)
     for how in HOW:
-        ablated = networks.ablated(component, how)
-        rest = networks.rest(component, ablated)
-        losses = mean_losses(ablated)
-        after = estimated(networks.kind, descended(ablated, rest), rest)
-        for seed, loss, first, second in zip(networks.seeds, losses, before, after, strict=True):
-            change = first.chains - second.chains
-            error = float(change.std(ddof=1) / len(change) ** 0.5)
-            found.append(
-                {
-                    "network": networks.kind,
-                    "seed": seed,
-                    "component": component.name,
-                    "ablation": how,
-                    "moving": rest.size(0),
-                    "loss_before": first.initial_loss,
-                    "loss_ablated": loss,
-                    "loss_after": second.initial_loss,
-                    **_columns("before", first),
-                    **_columns("after", second),
-                    "change": float(change.mean()),
-                    "change_reach": reach(error, len(change)),
-                }
-            )
-    return found
+        ablated = network.ablated(component, how)
+        optimum = descended(ablated, rest)
+        after = estimated(network.kind, optimum, rest)
+        yield {
+            "component": component.name,
+            "ablation": how,
+            "moving": rest.size(0),
+            "loss_before": mean_loss(intact),
+            "loss_ablated": mean_loss(ablated),
+            "loss_after": mean_loss(optimum),
+            **_columns("before", before),
+            **_columns("after", after),
+            **_change(before, after),
+        }
 
 
-@torch.no_grad()
-def mean_losses(landscape: ModuleLandscape) -> list[float]:
-    """L(w*) at every centre."""
-    everything = torch.arange(landscape.n_examples)[None]
-    return landscape.losses(landscape.centres[:, None], everything).mean(dim=(1, 2)).tolist()
-
-
-def _columns(name: str, estimate: LLCEstimate) -> dict[str, Any]:
+def _columns(name: str, estimate: LLCEstimate | None) -> dict[str, Any]:
+    if estimate is None:
+        return {name: nan, f"{name}_failures": "too_stiff"}
     return {name: estimate.value, f"{name}_failures": estimate.failed_checks}
+
+
+def _change(before: LLCEstimate | None, after: LLCEstimate | None) -> dict[str, float]:
+    if before is None or after is None:
+        return {"change": nan, "change_reach": nan}
+    change = before.chains - after.chains
+    error = float(change.std(ddof=1) / len(change) ** 0.5)
+    return {"change": float(change.mean()), "change_reach": reach(error, len(change))}
+
+
+def ablations(run: Run, kind: str, show: Show) -> pd.DataFrame:
+    """Everything that is asked of one run: a row for each component and replacement.
+
+    Kept in the run's folder as it is found, so that it is done once for the same settings.
+    """
+    settings = dataclasses.asdict(CONFIGS[kind]) | {
+        "descent": [DESCENT, RATE],
+        "most_burn_in": MOST_BURN_IN,
+        "drawn": DRAWN,
+    }
+    kept = run.read_json(KEPT)
+    found = kept["components"] if kept.get("settings") == settings else {}
+    network = Network.of(kind, run.model())
+    intact = descended(network.intact(), network.rest(None))
+    wanted = list(components(network.model))
+    for done, component in enumerate(wanted):
+        show(run.name, done, len(wanted), component.name)
+        if component.name not in found:
+            found[component.name] = list(rows(network, component, intact))
+            (run.path / KEPT).parent.mkdir(exist_ok=True)
+            run.write_json(KEPT, {"settings": settings, "components": found})
+    show(run.name, len(wanted), len(wanted), "")
+    table = pd.DataFrame([row for component in wanted for row in found[component.name]])
+    table.insert(0, "network", kind)
+    table.insert(1, "seed", run.recipe.init_seed)
+    return table
 
 
 def write_tables(options: Options, show: Show) -> int:
     """Train, ablate, estimate and write; the work of `python -m paper.llc_ablation`."""
     torch.set_num_threads(1)  # the networks are small
-    recipes = [RECIPE.with_seed(seed) for seed in parse_seeds(options.seeds)]
+    recipes = [TRAINED_RECIPE.with_seed(seed) for seed in parse_seeds(options.seeds)]
     runs = train(recipes, options.to, name="palindrome_short", progress=shown(show))
-    seeds, models = [run.recipe.init_seed for run in runs], [run.model() for run in runs]
-    found: list[dict[str, Any]] = []
-    for networks in (
-        Networks.of(TRAINED, seeds, models),
-        Networks.of(COMPILED, [0], [CompiledConfig().build(TASK, 0)]),
-    ):
-        intact = networks.intact()
-        intact = descended(intact, networks.rest(None, intact))
-        parts_of = list(components(networks.models[0]))
-        for done, component in enumerate(parts_of):
-            show(networks.kind, done, len(parts_of), component.name)
-            found += rows(networks, component, intact)
-            table = pd.DataFrame(found)
-            files = {
-                "llc_ablation.csv": table.to_csv(index=False),
-                "llc_ablation.md": HEAD + page(table),
-            }
-            write_files(options.out, files)
-        show(networks.kind, len(parts_of), len(parts_of), "")
-    write_static({options.out / "llc_ablation": ablation_figure(pd.DataFrame(found))})
-    print(options.out / "llc_ablation.csv", options.out / "llc_ablation.md", sep="\n")
+    (compiled,) = train([COMPILED_RECIPE], options.to, name="palindrome_compiled")
+    tables = [ablations(run, TRAINED, show) for run in runs]
+    table = pd.concat([*tables, ablations(compiled, COMPILED, show)], ignore_index=True)
+    files = {
+        "llc_ablation.csv": table.to_csv(index=False),
+        "llc_ablation.md": HEAD + page(table),
+    }
+    write_files(options.out, files)
+    write_static({options.out / "llc_ablation": ablation_figure(table)})
+    print(*(options.out / file for file in files), sep="\n")
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -12,6 +11,8 @@ from paper.chain_of_thought.plots import panels, place
 from paper.tables import Table, markdown
 
 KEYS = ("network", "component", "ablation")
+UNSAMPLED = "minimum|r_hat_loss"
+"""Checks that say of a number that it is about nothing."""
 MEANS = ("loss_before", "loss_ablated", "loss_after", "before", "after", "change")
 
 
@@ -22,7 +23,8 @@ def page(table: pd.DataFrame) -> str:
 
 
 def changes(table: pd.DataFrame) -> pd.DataFrame:
-    """Means over the networks whose numbers before and after pass; over all, if none does.
+    """Means over the networks whose numbers before and after pass; over all that have them, if
+    none does, and NaN if none has.
 
     The interval of 95% is by Student's t, over networks, or over the chains of a single one.
     """
@@ -32,6 +34,8 @@ def changes(table: pd.DataFrame) -> pd.DataFrame:
         is_here = (table[list(KEYS)] == list(keys)).all(axis=1)
         group, passed = table.loc[is_here], table.loc[is_here & is_passed]
         used = passed if len(passed) else group
+        if used["change"].notna().any():
+            used = used.dropna(subset=["change"])
         mean, half = float(used["change"].mean()), float(used["change_reach"].iloc[0])
         if len(used) > 1:
             half = reach(float(used["change"].std(ddof=1)) / len(used) ** 0.5, len(used))
@@ -45,6 +49,8 @@ def changes(table: pd.DataFrame) -> pd.DataFrame:
 
 def _cells(row: dict[Any, Any]) -> dict[str, str]:
     def bracketed(cell: str) -> str:
+        if "nan" in cell:
+            return "none"
         return cell if row["passed"] else f"[{cell}]"
 
     return {
@@ -63,32 +69,32 @@ def _cells(row: dict[Any, Any]) -> dict[str, str]:
 
 
 def ablation_figure(table: pd.DataFrame) -> go.Figure:
-    """The changes, a panel for each kind of network; hollow where no network passes the checks.
+    """The change in every network, a panel for each kind; hollow where a number fails a check.
 
-    What lies far outside of those that pass is not in the picture.
+    What is no minimum, and where chains disagree on the loss, is not in the picture.
     """
-    found = changes(table)
-    kinds = list(found["network"].unique())
+    failures = table["before_failures"] + " " + table["after_failures"]
+    is_sampled = ~failures.str.contains(UNSAMPLED)
+    kinds = list(table["network"].unique())
     title = "Change of the coefficient by ablation"
     drawn = panels(kinds, len(kinds), title, 380, horizontal_spacing=0.16)
     for i, kind in enumerate(kinds):
         where = place(i, len(kinds))
-        passed = found.loc[(found["network"] == kind) & (found["passed"] > 0)]
-        most = 1.2 * passed[["low", "high"]].abs().to_numpy().max(initial=0.0) or np.inf
-        limits = [-most, most] if np.isfinite(most) else None
-        drawn.update_yaxes(title_text="LLC before - after", range=limits, **where)
-        names = found.loc[found["network"] == kind, "component"].unique()
-        drawn.update_xaxes(categoryorder="array", categoryarray=names, **where)
-        for how, color in zip(found["ablation"].unique(), COLORS, strict=False):
-            rows = found.loc[(found["network"] == kind) & (found["ablation"] == how)]
-            rows = rows.loc[rows["change"].abs() < most]
+        drawn.update_yaxes(title_text="LLC before - after", **where)
+        names = table.loc[table["network"] == kind, "component"].unique()
+        drawn.update_xaxes(
+            categoryorder="array", categoryarray=names, range=[-0.6, len(names) - 0.4], **where
+        )
+        for how, color in zip(table["ablation"].unique(), COLORS, strict=False):
+            is_here = (table["network"] == kind) & (table["ablation"] == how) & is_sampled
+            rows = table.loc[is_here]
             drawn.add_scatter(
                 x=rows["component"],
                 y=rows["change"],
-                error_y={"array": rows["high"] - rows["change"], "thickness": 1},
+                error_y={"array": rows["change_reach"], "thickness": 1, "width": 0},
                 name=how,
                 mode="markers",
-                marker={"size": 8} | hollow_where(rows["passed"] == 0, color),
+                marker={"size": 7} | hollow_where(failures[is_here].str.strip() != "", color),
                 legendgroup=how,
                 offsetgroup=how,
                 showlegend=i == 0,
