@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import ceil, nan
 from pathlib import Path
 from typing import Any
@@ -199,8 +200,13 @@ class Network:
         """The divergence of the network's answers from the labels."""
         return ModuleLandscape(self.model, EXAMPLES.tokens, self.said, divergence)
 
+    @cached_property
+    def optimum(self) -> ModuleLandscape:
+        """The same about the optimum near it."""
+        return descended(self.intact(), self.rest(None))
+
     def ablated(self, component: Component, how: str) -> ModuleLandscape:
-        """The same without a component."""
+        """The intact network's, without a component."""
         _, kept = self.model.run_with_cache(EXAMPLES.tokens, names_filter=component.hook)
         seen = {component.hook: kept[component.hook].detach()}
         source = replacements(seen, is_token(self.model, EXAMPLES.tokens), how, 0)[component.hook]
@@ -267,9 +273,7 @@ def estimated(
     return estimate
 
 
-def rows(
-    network: Network, component: Component, intact: ModuleLandscape
-) -> Iterator[dict[str, Any]]:
+def rows(network: Network, component: Component) -> Iterator[dict[str, Any]]:
     """Of each replacement, the coefficients and the losses.
 
     `before` is the coefficient of the rest of the intact network, the component's own parameters
@@ -277,7 +281,7 @@ def rows(
     `change` is before less after, with an interval over chains, which are paired.
     """
     rest = network.rest(component)
-    before = estimated(network.kind, intact, rest)
+    before = estimated(network.kind, network.optimum, rest)
     for how in HOW:
         ablated = network.ablated(component, how)
         optimum = descended(ablated, rest)
@@ -286,7 +290,7 @@ def rows(
             "component": component.name,
             "ablation": how,
             "moving": rest.size(0),
-            "loss_before": mean_loss(intact),
+            "loss_before": mean_loss(network.optimum),
             "loss_ablated": mean_loss(ablated),
             "loss_after": mean_loss(optimum),
             **_columns("before", before),
@@ -322,12 +326,11 @@ def ablations(run: Run, kind: str, show: Show) -> pd.DataFrame:
     kept = run.read_json(KEPT)
     found = kept["components"] if kept.get("settings") == settings else {}
     network = Network.of(kind, run.model())
-    intact = descended(network.intact(), network.rest(None))
     wanted = list(components(network.model))
     for done, component in enumerate(wanted):
         show(run.name, done, len(wanted), component.name)
         if component.name not in found:
-            found[component.name] = list(rows(network, component, intact))
+            found[component.name] = list(rows(network, component))
             (run.path / KEPT).parent.mkdir(exist_ok=True)
             run.write_json(KEPT, {"settings": settings, "components": found})
     show(run.name, len(wanted), len(wanted), "")
